@@ -190,7 +190,7 @@ def released(node: Node) -> RuntimeError:
     """The error for a node whose residuals are gone."""
     return RuntimeError(
         f"{node.primitive.name} (node {node.serial}, shape {node.shape}) no longer has the values that its derivative "
-        "needs: they were released by the first backward pass. If you need a second one, say "
+        "needs: they were released by the first backward pass. If you need a second one, call "
         "backward(retain_graph=True) in the first; if you did not mean to, compute the loss again in every step."
     )
 
