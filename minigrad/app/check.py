@@ -97,7 +97,7 @@ def _files(paths: Sequence[str]) -> list[Path]:
             inner = [p for p in sorted(path.rglob("*.py")) if "wrong" not in p.relative_to(path).parts[:-1]]
             files += [p for p in inner if b"Derivation" in p.read_bytes()]
         elif not path.is_file():
-            raise ValueError(f"{name}: there is no such file or folder")
+            raise ValueError(f"{name}: no such file or folder")
         elif path.suffix != ".py":
             raise ValueError(f"{name}: not a Python file; derivations are checked in files that end in .py")
         else:

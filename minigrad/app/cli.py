@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -73,7 +74,12 @@ def _add_check(commands: Any) -> None:
     )
     check.set_defaults(run=_check, parser=check)
     check.add_argument("path", help="a Python file, or a folder")
-    check.add_argument("name", nargs="?", help="only this derivation, by its variable or forward function")
+    check.add_argument(
+        "more",
+        nargs="*",
+        metavar="name",
+        help="only this derivation, by its variable or forward function; or further files (.py) and folders (folder/)",
+    )
     check.add_argument("--json", action="store_true", help="print JSON")
     check.add_argument("--html", metavar="FILE", help="write one page with lines, formulas, verdicts and graphs")
     check.add_argument("--seed", type=seed, default=0, metavar="N", help=f"the seed of all random numbers {DEFAULT}")
@@ -117,7 +123,13 @@ def _demo(options: argparse.Namespace) -> bool:
 def _check(options: argparse.Namespace) -> bool:
     from minigrad.app import check
 
-    return check.run([options.path], options.name, options.json, options.html, options.seed)
+    paths = [p for p in options.more if p.endswith(".py") or os.path.basename(p) != p]
+    names = [name for name in options.more if name not in paths]
+    if len(names) > 1:
+        raise ValueError(
+            f"{', '.join(map(repr, names))}: give the name of one derivation; other arguments must be paths"
+        )
+    return check.run([options.path, *paths], names[0] if names else None, options.json, options.html, options.seed)
 
 
 def _notes(options: argparse.Namespace) -> bool:

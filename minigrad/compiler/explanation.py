@@ -75,7 +75,7 @@ def too_many_recordings(name: str, recordings: int, runs: int, change: Differenc
     last = f"; the last because of {path}, from {short(before)} to {short(now)}" if path else ""
     return (
         f"mg.compile: {name} was recorded in {recordings} of {recordings + runs} calls{last}; it runs eagerly from "
-        "here on.\nHint: pass arrays of few shapes, and few different objects; limit= says how many are kept."
+        "here on.\nHint: pass arrays of few shapes, and few different objects; limit= sets how many programs are kept."
     )
 
 
@@ -85,9 +85,9 @@ def too_many_branches(name: str, count: int, versions: Sequence[Specialization])
     note = next((op.note for op in reversed(decisions) if op.note), "")
     where = f" at `{note}`" if note else ""
     return (
-        f"mg.compile: {name} was recorded {count} times because it branches on values of arrays{where}, each time in "
-        "another way; it runs eagerly from here on.\nHint: choose between values with mg.where, or put the loop "
-        "outside of the step."
+        f"mg.compile: {name} was recorded {count} times because it branches on values of arrays{where}, each time "
+        "along another path; it runs eagerly from here on.\nHint: choose between values with mg.where, or put the "
+        "loop outside of the step."
     )
 
 
@@ -104,13 +104,13 @@ def too_many_changes(name: str, change: Difference) -> str:
     elif path.startswith("a decision"):
         hint = (
             "compute with the number by NumPy's functions (np.cos instead of math.cos, n * np.ones(3) instead of "
-            "np.full(3, n) or np.array([n, n, n])), or outside of the step; so too what looks it up or writes it "
-            "down (table[n], writer.writerow([n]))"
+            "np.full(3, n) or np.array([n, n, n])), or outside of the step; the same holds for code that looks "
+            "it up or writes it to a file (table[n], writer.writerow([n]))"
         )
     elif isinstance(before, (dict, list)) and isinstance(now, (dict, list)):
         hint = (
-            "write into the arrays of the container that is there: best[k][...] = p; if the step only puts a new "
-            "one there, let it read nothing else of what holds it"
+            "write into the arrays of the existing container: best[k][...] = p; if the step only assigns a new "
+            "one there, let it read nothing else of the object that holds it"
         )
     elif isinstance(before, str) and isinstance(now, str) and before == now == ANOTHER:
         changed = ", which is another object in each call"

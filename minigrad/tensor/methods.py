@@ -78,7 +78,7 @@ def _reflected(function: Any) -> Any:
 
 def _matrix_transpose(x: Any) -> Any:
     if x.ndim < 2:
-        raise ValueError(f"mT of a Tensor of shape {x.shape}: it needs two axes")
+        raise ValueError(f"mT of a Tensor of shape {x.shape}: at least two axes are needed")
     return note_part(shape.matrix_transpose(x), x)
 
 
@@ -89,7 +89,7 @@ def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
 
 def _transposed(x: Any) -> Any:
     if x.ndim != 2:
-        raise ValueError(f"T of a Tensor of shape {x.shape}: it needs exactly two axes; use .mT or permute_dims")
+        raise ValueError(f"T of a Tensor of shape {x.shape}: exactly two axes are needed; use .mT or permute_dims")
     return note_part(shape.matrix_transpose(x), x)
 
 

@@ -62,7 +62,7 @@ class PlainValues:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.node is not None:
             raise TypeError(
-                f"NumPy asked for the bare values of a Tensor of shape {self.shape} that requires grad, and the "
+                f"NumPy requested the bare values of a Tensor of shape {self.shape} that requires grad, and the "
                 "gradient would be lost. Use t.numpy() or t.detach() for the values; to combine Tensors use "
                 "mg.stack([t, u]) or mg.concat, and mg's functions where NumPy's do not pass Tensors on."
             )
@@ -162,7 +162,7 @@ def refuse_lost_gradient(t: Any) -> None:
     raise TypeError(
         f"a Tensor of shape {t.shape} that requires grad {how}, and the gradient would be lost. Use mg's functions "
         "(mg.exp for math.exp), mg.stack([t, u]) for an array of several, or write into a Tensor: h = mg.zeros(3); "
-        "h[0] = t. For the value alone say float(t) or t.item()."
+        "h[0] = t. For the value alone use float(t) or t.item()."
     )
 
 

@@ -210,11 +210,14 @@ class Tensor(PlainValues, Methods):
         else:
             cotangent = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
         if cotangent.dtype.kind == "c":
-            raise TypeError(f"backward: gradient of dtype {cotangent.dtype}; gradients are real numbers")
+            raise TypeError(f"backward: gradient of dtype {cotangent.dtype}; it must have a real dtype")
         if cotangent is not gradient and cotangent.dtype != self.dtype:
             cotangent = cotangent.astype(self.dtype)
         if cotangent.shape != self.shape:
-            raise ValueError(f"backward: gradient of shape {cotangent.shape} for a Tensor of shape {self.shape}")
+            raise ValueError(
+                f"backward: gradient of shape {cotangent.shape} for a Tensor of shape {self.shape}; the shapes must "
+                "be equal"
+            )
         return cotangent
 
     def retain_grad(self) -> Tensor:

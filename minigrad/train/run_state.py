@@ -44,7 +44,10 @@ class History:
             ValueError: there is no measure of this name.
         """
         if name not in self.epochs:
-            raise ValueError(f"{name!r} is not measured, only {', '.join(self.epochs)}. Give validation= or metrics=")
+            raise ValueError(
+                f"{name!r} was not measured; the history has {', '.join(self.epochs)}. Pass validation= or metrics= "
+                "to fit"
+            )
         return self.epochs[name][-1]
 
     def __len__(self) -> int:

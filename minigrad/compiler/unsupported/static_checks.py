@@ -74,7 +74,7 @@ def unsupported_state(reach: Reach) -> CompileError | None:
     if (how := _looks_behind(reach)) is not None:
         return CompileError(
             f"mg.compile: the step uses {how}, which would show a tracer instead of an array or a number.\n"
-            "Hint: ask type(x), hasattr(x, name), getattr(x, name) and repr(x)."
+            "Hint: use type(x), hasattr(x, name), getattr(x, name) and repr(x)."
         )
     if (name := _state_of_a_source(reach)) is not None:
         return CompileError(

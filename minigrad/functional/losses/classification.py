@@ -142,7 +142,8 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
     shape = np.shape(target)
     if not shape or not shape[0]:
         raise ValueError(
-            f"{call('kl_div', (log_probabilities, target), {'reduction': reduction})}: there is no batch to divide by"
+            f"{call('kl_div', (log_probabilities, target), {'reduction': reduction})}: expected (N, ...) with "
+            "N at least 1, by which the sum is divided; or use reduction='sum'"
         )
     return sum(terms) / shape[0]
 
