@@ -20,7 +20,7 @@ _MODULES = {
     "minigrad.fused": "fused_activations sequences.gated sequences.memory sequences.plain",
     "minigrad.fused minigrad.functional": "attention",
     "minigrad.linalg": "ops.norm",
-    "minigrad.nn": "nn.activations nn.attention nn.cells nn.dropout nn.layers nn.losses nn.norm",
+    "minigrad.nn": "nn.activations nn.attention nn.cells nn.dropout nn.embedding nn.layers nn.losses nn.norm",
     "minigrad.nn.init": "nn.structured",
     "minigrad.optim": "optim.algorithms",
     "minigrad.optim.rules": "optim.rules.adam optim.rules.descent",
