@@ -18,11 +18,7 @@ from minigrad.tensor.tensor import Tensor
 
 
 def check_integers(layer: str, **arguments: Any) -> None:
-    """Check that arguments are integers.
-
-    Raises:
-        TypeError: one of them is not.
-    """
+    """Raise a TypeError for an argument that is not an integer."""
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             hint = f"; write int({value!r})" if isinstance(value, float) and value.is_integer() else ""
@@ -30,12 +26,7 @@ def check_integers(layer: str, **arguments: Any) -> None:
 
 
 def check_sizes(layer: str, **sizes: Any) -> None:
-    """Check that sizes are positive integers.
-
-    Raises:
-        TypeError: one of them is not an integer.
-        ValueError: one of them is less than 1.
-    """
+    """Raise a TypeError or a ValueError for a size that is not a positive integer."""
     check_integers(layer, **sizes)
     for name, size in sizes.items():
         if size < 1:
@@ -43,27 +34,13 @@ def check_sizes(layer: str, **sizes: Any) -> None:
 
 
 def check_dropout(layer: str, dropout: float) -> None:
-    """Check that `dropout` is a probability.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Raise a ValueError if `dropout` is not a probability."""
     if not 0 <= dropout <= 1:
         raise ValueError(f"{layer}(dropout={dropout}): the probability of dropping an element must be in [0, 1]")
 
 
 def check_state(module: str, arrays: Mapping[str, Any], state: Any, strict: bool) -> None:
-    """Check that a state fits a module.
-
-    Args:
-        module: the class of the module.
-        arrays: its parameters and buffers by name.
-        state: what load_state_dict was called with.
-        strict: whether names that are missing or unexpected are an error.
-
-    Raises:
-        ValueError: it does not; the message lists all problems.
-    """
+    """Raise a ValueError, with all problems, if a state does not fit the parameters and buffers of a module."""
     if not isinstance(state, Mapping):
         raise ValueError(
             f"load_state_dict: expected a dictionary, as state_dict() returns it, got a {type(state).__name__}"
@@ -92,16 +69,7 @@ def check_state(module: str, arrays: Mapping[str, Any], state: Any, strict: bool
 
 
 def explain_input(module: Any, inputs: tuple[Any, ...], error: AttributeError) -> None:
-    """Raise a clearer error if a module failed because an input is not an array.
-
-    Args:
-        module: the module that failed.
-        inputs: what it was called with.
-        error: what forward raised.
-
-    Raises:
-        TypeError: one of the inputs lacks an attribute of arrays.
-    """
+    """Raise a clearer TypeError if a module failed because an input lacks an attribute of arrays."""
     if error.name in ("shape", "ndim", "dtype", "size") and any(x is error.obj for x in inputs):
         x = error.obj
         hint = "; np.array(x) makes an array" if isinstance(x, (list, tuple, int, float)) else ""
@@ -117,11 +85,7 @@ _searched: weakref.WeakSet[Any] = weakref.WeakSet()  # modules; a mark in them w
 
 
 def warn_of_unregistered(model: Any) -> None:
-    """Warn once of modules and parameters in lists, tuples, sets, dictionaries and records of a model.
-
-    Args:
-        model: a Module.
-    """
+    """Warn once of modules and parameters in lists, tuples, sets, dictionaries and records of a model."""
     if model in _searched:
         return
     modules = dict.fromkeys(module for _, module in model.named_modules())
