@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy import e, inf, nan, newaxis, pi
 
 from minigrad.util import hints as _hints
+from minigrad.util import old_paths as _old_paths
 from minigrad.recompute.checkpoint import checkpoint
 from minigrad.tensor.creation import (
     arange, asarray, empty, empty_like, eye, from_dlpack, full, full_like, linspace, meshgrid, ones, ones_like, zeros,
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
     from minigrad.util.malloc_tuning import tune_malloc
 
 __version__ = "0.1.0"
+
+_old_paths.install()
 
 # The standard's names for what NumPy used to call otherwise
 acos, asin, atan, atan2 = arccos, arcsin, arctan, arctan2

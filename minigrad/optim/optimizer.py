@@ -259,10 +259,25 @@ class Optimizer:
             return {**own, "groups": groups, "state": state_dict(self.param_groups)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "param_groups" in state:
+            state = self._from_0_1_0(state)
         vars(self).update({name: value for name, value in state.items() if name not in ("groups", "state")})
         self._lock = threading.RLock()
         self.param_groups = [Group(group, self, self._call()) for group in state["groups"]]
         load_state_dict(self.param_groups, state["state"], self, f"{self._call()}.load_state_dict")
+
+    def _from_0_1_0(self, state: dict[str, Any]) -> dict[str, Any]:
+        """What __getstate__ returns, from what version 0.1.0 pickled: the groups with their flat arrays."""
+        groups, new = state["param_groups"], {"maximize": False}
+        for group in groups:
+            group.find_places()  # they are known by the ids of the parameters
+        return {
+            **{name: value for name, value in state.items() if name != "param_groups"},
+            "clipping": Clipping(self._call(), state["clipping"]),
+            "defaults": {**state["defaults"], **new},
+            "groups": [{**group, **new} for group in groups],
+            "state": state_dict(groups),
+        }
 
     def __repr__(self) -> str:
         groups = [

@@ -16,8 +16,7 @@ from minigrad import io, nn, optim
 from minigrad.data import DataLoader
 from minigrad.nn.constraints import MaxNorm
 from minigrad.train.callbacks import Checkpoint, EachStep, EarlyStopping
-from minigrad.train.loop import NonFiniteLoss, evaluate, fit
-from minigrad.train.progress import ProgressBar
+from minigrad.train.loop import NonFiniteLoss, ProgressBar, evaluate, fit
 from minigrad.train.run_state import History, Training
 
 RNG = np.random.default_rng(0)
