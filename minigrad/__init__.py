@@ -19,10 +19,9 @@ from minigrad.tensor.creation import (
 )  # fmt: skip
 from minigrad.tensor.custom import custom
 from minigrad.tensor.dtypes import (
-    bool, can_cast, finfo, float32, float64, iinfo, int8, int16, int32, int64, isdtype, result_type, uint8, uint16,
-    uint32, uint64,
+    __array_namespace_info__, bool, can_cast, finfo, float32, float64, iinfo, int8, int16, int32, int64, isdtype,
+    result_type, uint8, uint16, uint32, uint64,
 )  # fmt: skip
-from minigrad.tensor.array_api_info import __array_namespace_info__
 from minigrad.engine.modes import enable_grad, is_grad_enabled, no_grad, scope
 from minigrad.tensor.naming import name
 from minigrad.ops.einsum import einsum
