@@ -6,7 +6,7 @@ Derivatives at kinks are chosen as in docs/conventions.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from minigrad.ops.blocks import row_blocks
 from minigrad.ops.gated import gelu_by_tanh, gelu_exact, mish, silu, softsign
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 __all__ = [
     "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid", "log_softmax", "mish", "prelu",

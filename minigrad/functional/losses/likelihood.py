@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,7 @@ from minigrad.ops.indexing import getitem, integers, take_along_axis
 from minigrad.ops.precision import widened
 from minigrad.ops.reduction import mean, sum
 from minigrad.ops.shape import reshape
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 Array = Any
 
