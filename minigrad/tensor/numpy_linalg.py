@@ -55,7 +55,7 @@ FUNCTIONS: dict[Any, Any] = {
     np.linalg.matrix_power: linalg.matrix_power,
     np.linalg.multi_dot: linalg.multi_dot,
     np.linalg.cross: linalg.cross,
-    np.linalg.trace: linalg.trace,
+    np.linalg.trace: product.trace,
     np.linalg.norm: norms.norm,
     np.linalg.matrix_norm: norms.matrix_norm,
     np.linalg.vector_norm: norms.vector_norm,
