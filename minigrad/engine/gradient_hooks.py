@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.borrowed import read_only
 from minigrad.engine.node import Node
-from minigrad.engine.primitive import read_only, value_of
+from minigrad.engine.primitive import value_of
 from minigrad.engine.specialize import attach
 from minigrad.util.locks import LOCK
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.codegen import names_needed
+from minigrad.engine.borrowed import read_only
 from minigrad.engine.errors import NUMERIC, describe
 from minigrad.engine.node import Node, mode
-from minigrad.engine.primitive import Function, Primitive, Rule, as_function, read_only
+from minigrad.engine.primitive import Function, Primitive, Rule, as_function
+from minigrad.engine.signatures import names_needed, signature_of
 from minigrad.engine.specialize import attach
 from minigrad.ops.shape import broadcasts
 from minigrad.tensor.tensor import Tensor
@@ -92,9 +93,7 @@ def custom(
 def _signature(function: Any, label: str) -> inspect.Signature:
     """The signature with positional-only operands and keyword-only parameters."""
     if isinstance(function, np.ufunc):
-        n = function.nin
-        names = "xyz"[:n] if n <= 3 else [f"x{k}" for k in range(1, n + 1)]
-        return inspect.Signature([inspect.Parameter(x, inspect.Parameter.POSITIONAL_ONLY) for x in names])
+        return signature_of(function)
     if not callable(function):
         raise TypeError(f"custom({describe(function)}, ...): give a function of arrays, then the rules")
     try:
