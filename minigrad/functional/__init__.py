@@ -4,24 +4,8 @@ All functions accept Tensors or arrays, record a node for each of their steps, a
 Channels are last. `minigrad.fused` has the most used ones as single primitives with derivatives written by hand.
 """
 
-from minigrad.functional import losses
-from minigrad.functional.activations import (
-    elu,
-    gelu,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    leaky_relu,
-    log_sigmoid,
-    log_softmax,
-    mish,
-    prelu,
-    relu6,
-    selu,
-    silu,
-    softmax,
-    softsign,
-)
+from minigrad.functional import activations, losses
+from minigrad.functional.activations import *  # noqa: F403
 from minigrad.functional.attention import scaled_dot_product_attention, sinusoidal_encoding
 from minigrad.functional.dropout import alpha_dropout, dropout, spatial_dropout
 from minigrad.functional.linear_maps import bilinear, embedding, linear, one_hot
@@ -41,38 +25,24 @@ __all__ = [
     "batch_norm_inference",
     "bilinear",
     "dropout",
-    "elu",
     "embedding",
-    "gelu",
     "group_norm",
     "gru_cell",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
     "instance_norm",
     "interpolate",
     "layer_norm",
-    "leaky_relu",
     "linear",
-    "log_sigmoid",
-    "log_softmax",
     "lstm_cell",
-    "mish",
     "one_hot",
-    "prelu",
     "relu",
-    "relu6",
     "rms_norm",
     "rnn_cell",
     "scaled_dot_product_attention",
-    "selu",
     "sigmoid",
-    "silu",
     "sinusoidal_encoding",
-    "softmax",
     "softplus",
-    "softsign",
     "spatial_dropout",
     "tanh",
 ]
+__all__ += activations.__all__
 __all__ += losses.__all__

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.node import Node
-from minigrad.engine.primitive import primitive
+from minigrad.engine.primitive import Array, primitive
 from minigrad.functional.activations import softmax
 from minigrad.ops.product import matmul
 from minigrad.ops.reduction import max
@@ -17,8 +17,6 @@ from minigrad.ops.shape import broadcasts, matrix_transpose
 from minigrad.tensor.convert import get_default_dtype
 from minigrad.tensor.naming import name
 from minigrad.tensor.tensor import Tensor
-
-Array = Any
 
 
 def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.pairwise import column_sums
-from minigrad.engine.primitive import primitive, value_of
+from minigrad.engine.primitive import Array, primitive, value_of
 from minigrad.functional.losses.loss_checks import check_labels
 from minigrad.ops.checking import outside, require_range
 from minigrad.ops.indexing import getitem, integers
@@ -16,8 +16,6 @@ from minigrad.ops.product import matmul, matrix_product, matrix_product_cost, ri
 from minigrad.ops.shape import reshape
 from minigrad.tensor.convert import get_default_dtype
 from minigrad.tensor.tensor import Tensor
-
-Array = Any
 
 
 def linear(x: Any, weight: Any, bias: Any = None, /) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.errors import call
-from minigrad.engine.primitive import primitive, value_of
+from minigrad.engine.primitive import Array, primitive, value_of
 from minigrad.functional.activations import log_softmax
 from minigrad.functional.losses.loss_checks import (
     check_label_smoothing,
@@ -22,8 +22,6 @@ from minigrad.ops.precision import widened
 from minigrad.ops.reduction import mean, sum
 from minigrad.ops.shape import reshape
 from minigrad.tensor.tensor import Tensor
-
-Array = Any
 
 # The fused loss lays fewer classes than this along the first axis: NumPy's inner loops run along one axis, and the rows
 # are then the longer one. That is worth a transposed copy.

@@ -9,15 +9,13 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.pairwise import column_sums
-from minigrad.engine.primitive import primitive
+from minigrad.engine.primitive import Array, primitive
 from minigrad.ops.blocks import row_blocks
 from minigrad.ops.precision import widened
 from minigrad.ops.reduction import mean
 from minigrad.ops.shape import reshape
 from minigrad.tensor.naming import name
 from minigrad.tensor.tensor import Tensor
-
-Array = Any
 
 
 @widened

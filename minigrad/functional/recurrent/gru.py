@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.pairwise import column_sums
-from minigrad.engine.primitive import primitive
+from minigrad.engine.primitive import Array, primitive
 from minigrad.functional.recurrent.sequence import (
     Steps,
     bias_array,
@@ -24,8 +24,6 @@ from minigrad.ops.product import rows_of
 from minigrad.ops.shape import unstack
 from minigrad.tensor.naming import name
 from minigrad.tensor.tensor import Tensor
-
-Array = Any
 
 
 def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Tensor:

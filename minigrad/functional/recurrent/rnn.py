@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.primitive import primitive
+from minigrad.engine.primitive import Array, primitive
 from minigrad.functional.recurrent.sequence import (
     Steps,
     bias_array,
@@ -22,8 +22,6 @@ from minigrad.ops.activation import relu
 from minigrad.ops.shape import unstack
 from minigrad.tensor.naming import name
 from minigrad.tensor.tensor import Tensor
-
-Array = Any
 
 
 def rnn_cell(
