@@ -74,8 +74,7 @@ if TYPE_CHECKING:
     from minigrad.drawing.chain_rule import to_latex
     from minigrad.drawing.table import tape_table
     from minigrad.training import fit
-    from minigrad.util.gc_tuning import tune_gc
-    from minigrad.util.malloc_tuning import tune_malloc
+    from minigrad.util.memory_tuning import tune_gc, tune_malloc
 
 __version__ = "0.1.0"
 
@@ -96,8 +95,8 @@ _FUNCTIONS = {
     "fit": "training",
     "tape_table": "drawing.table",
     "to_latex": "drawing.chain_rule",
-    "tune_gc": "util.gc_tuning",
-    "tune_malloc": "util.malloc_tuning",
+    "tune_gc": "util.memory_tuning",
+    "tune_malloc": "util.memory_tuning",
 }
 
 # Names of PyTorch and NumPy, for hints
