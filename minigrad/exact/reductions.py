@@ -152,11 +152,6 @@ def add_at(x: Any, index: Any, values: Any) -> None:
     x.real[x.p == 0] = 0
 
 
-def subtract_at(x: Any, index: Any, values: Any) -> None:
-    """np.subtract.at."""
-    add_at(x, index, -Exact.of(values))
-
-
 METHODS.update({
     ("add", "reduce"): add_reduce,
     ("multiply", "reduce"): multiply_reduce,
@@ -169,7 +164,7 @@ METHODS.update({
     ("maximum", "accumulate"): extreme_accumulate("maximum"),
     ("minimum", "accumulate"): extreme_accumulate("minimum"),
     ("add", "at"): add_at,
-    ("subtract", "at"): subtract_at,
+    ("subtract", "at"): lambda x, index, values: add_at(x, index, -Exact.of(values)),
     **{(name, "outer"): outer(name) for name in ("add", "subtract", "multiply", "divide")},
 })  # fmt: skip
 

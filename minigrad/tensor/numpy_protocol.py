@@ -194,10 +194,6 @@ def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **options:
     return sliding_windows(x, window_shape, axes=tuple(range(x.ndim)) if axis is None else axis)
 
 
-def _round(a: Any, decimals: int = 0) -> Any:
-    return piecewise_constant.round(a, decimals=decimals)
-
-
 def _variance(ours: Any) -> Any:
     def variance(
         a: Any,
@@ -288,8 +284,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ravel: _ravel,
     np.dot: _dot,
     np.lib.stride_tricks.sliding_window_view: _sliding_window_view,
-    np.round: _round,
-    np.around: _round,
+    **{f: lambda a, decimals=0: piecewise_constant.round(a, decimals=decimals) for f in (np.round, np.around)},
     np.var: _variance(reduction.var),
     np.std: _variance(reduction.std),
     np.cumsum: _running(cumulative.cumulative_sum),

@@ -160,12 +160,8 @@ def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0, reduction: str 
     """
     check_equal_shapes("hinge_loss", scores, target)
     check_signs(target, "hinge_loss")
-    return reduced(relu(margin - _signs_like(target, scores) * scores), reduction, "hinge_loss")
-
-
-def _signs_like(target: Any, x: Any) -> Any:
-    """Targets, with integers converted to the dtype of x, so that float32 stays float32."""
-    return target if target.dtype.kind == "f" else target.astype(x.dtype)
+    target = target if target.dtype.kind == "f" else target.astype(scores.dtype)  # so that float32 stays float32
+    return reduced(relu(margin - target * scores), reduction, "hinge_loss")
 
 
 @widened
