@@ -83,11 +83,6 @@ def _outer(x: Any, y: Any, out: Any = None) -> Any:
     return Exact.of(x).reshape(-1, 1) * Exact.of(y).reshape(1, -1)
 
 
-@implements(np.tensordot)
-def _tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
-    return bilinear(lambda a, b: np.tensordot(a, b, axes), x, y)
-
-
 @implements(np.vdot)
 def _vdot(x: Any, y: Any) -> Any:
     return bilinear(np.vdot, x, y)
