@@ -201,6 +201,20 @@ def rebind(p: Primitive, function: Callable[..., Any]) -> None:
 # Pull
 
 
+class Pull:
+    """pull(node, v, pending, residuals): reverse mode through one node, compiled when it is first read.
+
+    From then on it is in the primitive's dictionary. A layer may replace it there (intercept.py), which a thread that
+    compiles it at the same time must not undo.
+    """
+
+    def __get__(self, p: Any, owner: type) -> Any:
+        if p is None:
+            return self
+        with LOCK:
+            return p.__dict__.setdefault("pull", p.written_pull)
+
+
 def pull_function(p: Primitive) -> FunctionType:
     """The pull of a primitive, with its rules as free variables."""
     rules: dict[str, Any] = {"joint": p.joint}

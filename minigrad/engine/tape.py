@@ -19,12 +19,10 @@ from minigrad.engine.gradient_hooks import HOOKED, apply_hook
 from minigrad.engine.mutation import check_unchanged
 from minigrad.engine.node import Node, leaf, mode
 from minigrad.engine.pairwise import HALF, narrow
-from minigrad.engine.primitive import value_of
+from minigrad.engine.primitive import Array, value_of
 from minigrad.engine.specialize import attach, select
 from minigrad.engine.tape_text import listing
 from minigrad.util.locks import LOCK
-
-Array = Any
 
 _trace = tracing.active.get
 _hooked: Any = HOOKED  # whose attribute `data` mypy does not know

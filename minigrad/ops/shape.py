@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from minigrad.engine.errors import call, complex_refused
 from minigrad.engine.node import mode
@@ -17,6 +18,8 @@ from minigrad.ops.indexing import getitem
 
 Axes = int | tuple[int, ...]
 
+axis_of = normalize_axis_index  # an axis as a non-negative number
+
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axis argument of a reduction as a tuple of non-negative axes."""
@@ -25,12 +28,9 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(axis_of(a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
 
 
-def axis_of(axis: Any, ndim: int) -> int:
-    """An axis as a non-negative number."""
-    k = operator.index(axis)
-    if not -ndim <= k < ndim:
-        raise np.exceptions.AxisError(k, ndim)
-    return k % ndim
+def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether an array of the first shape can be broadcast to the second."""
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))
 
 
 @lru_cache(maxsize=4096)

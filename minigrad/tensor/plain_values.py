@@ -30,6 +30,15 @@ ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 MOST_SITES = 4096  # that are cached
 
 
+def _conversion(kind: type) -> Any:
+    def convert(self: Any) -> Any:
+        if self.node is not None and mode.get() is not None:
+            refuse_lost_gradient(self)
+        return kind(self.item())
+
+    return convert
+
+
 class PlainValues:
     """The methods of Tensor that return plain values."""
 
@@ -75,20 +84,9 @@ class PlainValues:
     def __dlpack_device__(self) -> Any:
         return np.asarray(self.data).__dlpack_device__()
 
-    def __float__(self) -> float:
-        if self.node is not None and mode.get() is not None:
-            refuse_lost_gradient(self)
-        return float(self.item())
-
-    def __int__(self) -> int:
-        if self.node is not None and mode.get() is not None:
-            refuse_lost_gradient(self)
-        return int(self.item())
-
-    def __complex__(self) -> complex:
-        if self.node is not None and mode.get() is not None:
-            refuse_lost_gradient(self)
-        return complex(self.item())
+    __float__: Any = _conversion(float)
+    __int__: Any = _conversion(int)
+    __complex__: Any = _conversion(complex)
 
     def __round__(self, ndigits: int | None = None) -> Any:
         if self.data.size != 1:

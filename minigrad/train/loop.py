@@ -17,7 +17,7 @@ from minigrad.engine.modes import no_grad
 from minigrad.tensor.tensor import Tensor
 from minigrad.train import fitting
 from minigrad.train.run_state import History, Training
-from minigrad.util.gc_tuning import tuned_gc
+from minigrad.util.memory_tuning import tuned_gc
 
 Metric = Callable[[Any, Any], Any]
 

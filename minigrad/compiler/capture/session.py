@@ -30,7 +30,7 @@ from minigrad.reach import CacheState, Reach, is_leaf, own_attributes
 from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.util import rng
-from minigrad.util.gc_tuning import undisturbed
+from minigrad.util.memory_tuning import undisturbed
 
 
 class _Lock:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.modes import no_grad
-from minigrad.engine.primitive import RESERVED, Primitive, as_function, value_of
+from minigrad.engine.primitive import Primitive, as_function, value_of
+from minigrad.engine.signatures import RESERVED
 from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.tensor.transforms import vjp
