@@ -99,8 +99,7 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
     if again is not None:
         return _as_drawn(trace, drawn, again)
     if np.asarray(drawn).dtype.kind not in NUMERIC:
-        error = f"mg.compile: rng.{method} draws objects that are not numbers, at {user_line()}\nHint: draw an index."
-        trace.stop(CompileError(error))
+        stop(trace, f"rng.{method} draws objects that are not numbers", "draw an index")
         return drawn  # stopping earlier would skip the draw, and later would repeat it
     value = _drawn(trace, generator, method, ins, operands, drawn)
     trace.draws.add(generator, method, bare(args), bare(kwargs), value)
@@ -120,7 +119,7 @@ def _parameters(method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> d
 def _as_drawn(trace: Any, drawn: Any, value: Value) -> Any:
     """The tracer of a draw: of an array, or of a Python number."""
     if type(drawn) is bool:
-        trace.stop(CompileError(f"mg.compile: a single bool is drawn, at {user_line()}\nHint: draw size=1."))
+        stop(trace, "a single bool is drawn", "draw size=1")
         return drawn
     if type(drawn) not in (float, int):
         return trace.fresh(drawn, value)
@@ -176,14 +175,13 @@ class TracerGenerator(np.random.Generator):
     def bit_generator(self) -> Any:
         """That of the real one. The step must not read its state, which is another one in each call."""
         caller = sys._getframe(1).f_code
-        if self.mg_trace.open and "state" in caller.co_names and not caller.co_filename.startswith(OWN):
-            stop(self, "the state of a Generator is read", "read it outside of the step")
+        if "state" in caller.co_names and not caller.co_filename.startswith(OWN):
+            stop(self.mg_trace, "the state of a Generator is read", "read it outside of the step")
         return self.mg_real.bit_generator
 
     def spawn(self, n_children: int) -> list[np.random.Generator]:
         """New generators, which would be the same in each call of a program."""
-        if self.mg_trace.open:
-            stop(self, "rng.spawn makes other generators", "make them outside of the step")
+        stop(self.mg_trace, "rng.spawn makes other generators", "make them outside of the step")
         return self.mg_real.spawn(n_children)
 
     def __reduce__(self) -> Any:
@@ -193,8 +191,7 @@ class TracerGenerator(np.random.Generator):
 def _drawing(name: str) -> Any:
     def draw(self: TracerGenerator, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
-            if self.mg_trace.open:
-                stop(self, f"rng.{name}(out=...)", "use the array that it returns")
+            stop(self.mg_trace, f"rng.{name}(out=...)", "use the array that it returns")
             return getattr(self.mg_real, name)(*bare(args), **bare(kwargs))
         return self.mg_trace.draw(self.mg_real, name, args, kwargs)
 
@@ -207,7 +204,8 @@ def _shuffle(self: TracerGenerator, x: Any, axis: int = 0) -> None:
     elif type(x) is TracerArray:
         self.mg_trace.shuffle(self.mg_real, x, axis)
     else:
-        stop(self, f"rng.shuffle writes into a {type(x).__name__}", "shuffle an array, or x = x[rng.permutation(n)]")
+        hint = "shuffle an array, or x = x[rng.permutation(n)]"
+        stop(self.mg_trace, f"rng.shuffle writes into a {type(x).__name__}", hint)
         self.mg_real.shuffle(x, axis)
 
 

@@ -7,6 +7,7 @@ the inputs, for what stays a number (a counter that the step stores).
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from minigrad.compiler.ir.program import Op
 from minigrad.compiler.refusal import CompileError, unsupported, user_line
+from minigrad.compiler.trace.tracer_operators import mapped, real_of
 from minigrad.reach import bits
 from minigrad.reach.guards import Predicate
 from minigrad.tensor.tensor import Tensor
@@ -53,11 +55,7 @@ def is_traced(x: Any) -> bool:
 
 def pinned(x: Any, kinds: tuple[type, ...] = (int, float)) -> Any:
     """The numbers themselves instead of traced ones of these kinds; in a tuple, list or dictionary of arguments too."""
-    if type(x) is dict:
-        return {key: pinned(part, kinds) for key, part in x.items()}
-    if type(x) in (tuple, list):
-        return type(x)(pinned(part, kinds) for part in x)
-    return x.mg_pinned() if is_traced(x) and type(x.mg_real) in kinds else x
+    return mapped(lambda part: part.mg_pinned() if is_traced(part) and type(part.mg_real) in kinds else part, x)
 
 
 def tried(trace: Any, function: Callable[..., Any], *reals: Any) -> Any:
@@ -94,7 +92,7 @@ def computed(function: Callable[..., Any], name: str, *operands: Any) -> Any:
     """function(*operands), recorded as an expression, and as an op of this name if an array needs it."""
     number: Any = next(x for x in operands if is_traced(x))
     trace = number.mg_trace
-    reals = [x.mg_real if is_traced(x) else x for x in operands]
+    reals = [*map(real_of, operands)]
     real = tried(trace, function, *reals)
     if not trace.open:
         return real
@@ -127,7 +125,7 @@ def _values(operands: Any) -> list[Any]:
 
 def _check_small(trace: Any, x: Any, largest: int) -> None:
     """Check that an operand of integer arithmetic is so small that the result fits into 64 bits, unlike Python's."""
-    real = x.mg_real if is_traced(x) else x
+    real = real_of(x)
     if type(real) is float:
         return
     if is_traced(x) and x.mg_expression is None and abs(real) <= largest:
@@ -184,26 +182,20 @@ def _check_operands(trace: Any, name: str, x: Any, y: Any) -> None:
 def _binary(name: str, kind: str) -> None:
     function, array_function = getattr(operator, name), getattr(np, kind)
 
-    def forward(self: Any, other: Any, *modulus: Any) -> Any:
-        if modulus:
-            return pow(self.mg_pinned(), pinned(other), *pinned(modulus))
+    def compute(self: Any, x: Any, y: Any) -> Any:
+        other = y if x is self else x
         if not _is_number(other):
-            return _with_other(array_function, function, self, self, other)
+            return _with_other(array_function, function, self, x, y)
         if name == "pow" and self.mg_expression is None and type(other) in (int, float):
-            return self.mg_called(operator.pow, other)
-        _check_operands(self.mg_trace, name, self, other)
-        return computed(function, kind, self, other)
+            return self.mg_called(operator.pow if x is self else _base, other)
+        _check_operands(self.mg_trace, name, x, y)
+        return computed(function, kind, x, y)
 
-    def reflected(self: Any, other: Any) -> Any:
-        if not _is_number(other):
-            return _with_other(array_function, function, self, other, self)
-        if name == "pow" and self.mg_expression is None and type(other) in (int, float):
-            return self.mg_called(_base, other)
-        _check_operands(self.mg_trace, name, other, self)
-        return computed(function, kind, other, self)
+    def forward(self: Any, other: Any, *modulus: Any) -> Any:
+        return pow(self.mg_pinned(), pinned(other), *pinned(modulus)) if modulus else compute(self, self, other)
 
     setattr(NumberOperators, f"__{name}__", forward)
-    setattr(NumberOperators, f"__r{name}__", reflected)
+    setattr(NumberOperators, f"__r{name}__", lambda self, other: compute(self, other, self))
 
 
 def _comparison(name: str, kind: str) -> None:
@@ -213,7 +205,7 @@ def _comparison(name: str, kind: str) -> None:
         if not _is_number(other):
             return _with_other(getattr(np, kind), function, self, self, other)
         trace = self.mg_trace
-        real = other.mg_real if is_traced(other) else other
+        real = real_of(other)
         outcome = function(self.mg_real, real)
         if trace.open and not all(x.mg_expression is not None for x in (self, other) if is_traced(x)):
             if {type(self.mg_real), type(real)} == {int, float}:
@@ -228,21 +220,13 @@ def _comparison(name: str, kind: str) -> None:
     setattr(NumberOperators, f"__{name}__", compare)
 
 
-def _of_integers(name: str, function: Callable[[Any, Any], Any]) -> None:
+def _of_the_number(name: str, function: Callable[..., Any], *, reflected: bool = False) -> None:
     """An operator for counters, whose operands become constants."""
-    setattr(NumberOperators, f"__{name}__", lambda self, other: function(self.mg_pinned(), pinned(other)))
-    setattr(NumberOperators, f"__r{name}__", lambda self, other: function(pinned(other), self.mg_pinned()))
-
-
-def _of_the_number(name: str) -> None:
-    """A method of Python's numbers, called on the number, which becomes a constant."""
-    function = getattr(int, name, None) or getattr(float, name)
 
     def method(self: Any, *others: Any) -> Any:
-        real = self.mg_pinned()
-        return getattr(type(real), name)(real, *pinned(others))
+        real, rest = self.mg_pinned(), pinned(others)
+        return function(*rest, real) if reflected else function(real, *rest)
 
-    method.__name__, method.__doc__ = name, function.__doc__
     setattr(NumberOperators, name, method)
 
 
@@ -257,6 +241,8 @@ for _name, _kind in (
 ):
     _comparison(_name, _kind)
 for _name in ("and", "or", "xor", "lshift", "rshift", "divmod"):
-    _of_integers(_name, divmod if _name == "divmod" else getattr(operator, f"__{_name}__"))
-for _name in ("invert", "trunc", "floor", "ceil"):
-    _of_the_number(f"__{_name}__")
+    _function = divmod if _name == "divmod" else getattr(operator, f"__{_name}__")
+    _of_the_number(f"__{_name}__", _function)
+    _of_the_number(f"__r{_name}__", _function, reflected=True)
+for _function in (operator.invert, math.trunc, math.floor, math.ceil):
+    _of_the_number(f"__{_function.__name__.strip('_')}__", _function)

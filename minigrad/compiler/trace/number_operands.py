@@ -19,6 +19,7 @@ from minigrad.compiler.trace.numpy_functions import STRONG, WEAK, WRITING
 from minigrad.compiler.trace.opaque import arrays_in, bare
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import mapped
 from minigrad.reach import is_leaf
 
 DOUBLE = np.dtype(np.float64)
@@ -122,13 +123,13 @@ def of_function(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
 
 def _with_arrays(trace: Any, x: Any, dtypes: list[Any]) -> Any:
     """Arguments of a function with arrays instead of floats, and constants instead of integers (axes, sizes)."""
-    if type(x) is TracedNumber:
-        return x.mg_pinned() if type(x.mg_real) is int else array_of(trace, x, dtypes)
-    if type(x) in (tuple, list):
-        return type(x)(_with_arrays(trace, part, dtypes) for part in x)
-    if type(x) is dict:
-        return {k: _with_arrays(trace, part, dtypes) for k, part in x.items()}
-    return x
+
+    def converted(part: Any) -> Any:
+        if type(part) is not TracedNumber:
+            return part
+        return part.mg_pinned() if type(part.mg_real) is int else array_of(trace, part, dtypes)
+
+    return mapped(converted, x)
 
 
 def _form(x: Any) -> Any:

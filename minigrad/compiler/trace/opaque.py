@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -13,8 +14,10 @@ from minigrad.compiler.ir.program import ArgSlot, Literal, Op, Value
 from minigrad.compiler.ir.view_memory import owner
 from minigrad.compiler.refusal import note_read, unsupported, user_line
 from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import mapped, real_of
 from minigrad.reach import package_of
 from minigrad.reach.code_names import names_of
+from minigrad.util import duck_array
 from minigrad.util.bytecode import stores
 
 OPERANDS = (TracerArray, np.ndarray, np.generic, int, float, complex, str, type(None), tuple)
@@ -100,16 +103,13 @@ class ReadOnlyViews:
 
     def of(self, x: Any) -> Any:
         """Arguments of a function, also in containers."""
-        if isinstance(x, TracerArray):
-            if id(x) not in self.views:
-                view = self.views[id(x)] = x.mg_array.view()
-                view.flags.writeable = False
-            return self.views[id(x)]
-        if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
-            return type(x)(map(self.of, x))
-        if isinstance(x, dict):
-            return {k: self.of(v) for k, v in x.items()}
-        return x
+        return mapped(self._view, x)
+
+    def _view(self, x: Any) -> Any:
+        if isinstance(x, TracerArray) and id(x) not in self.views:
+            view = self.views[id(x)] = x.mg_array.view()
+            view.flags.writeable = False
+        return self.views.get(id(x), x)
 
 
 def _as_view(
@@ -180,16 +180,12 @@ def templates(
     ins: list[Value | Literal] = []
 
     def template(x: Any) -> Any:
-        if issubclass(type(x), kinds):
-            ins.append(trace.operand(x))
-            return ArgSlot(len(ins) - 1)
-        if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
-            return type(x)(map(template, x))
-        if isinstance(x, dict):
-            return {k: template(v) for k, v in x.items()}
-        return x
+        if not issubclass(type(x), kinds):
+            return x
+        ins.append(trace.operand(x))
+        return ArgSlot(len(ins) - 1)
 
-    return ins, template(arguments)
+    return ins, mapped(template, arguments)
 
 
 def is_foreign(x: Any) -> bool:
@@ -199,24 +195,13 @@ def is_foreign(x: Any) -> bool:
 
 def bare(x: Any) -> Any:
     """The real arrays instead of tracers, also inside containers. A scalar is an array of shape ()."""
-    if type(x) is TracerArray:
-        return x.mg_array
-    if hasattr(type(x), "minigrad_tracer"):  # a number or a generator
-        return x.mg_real
-    if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
-        return type(x)(map(bare, x))
-    if isinstance(x, dict):
-        return {k: bare(v) for k, v in x.items()}
-    return x
+    return x.mg_array if type(x) is TracerArray else mapped(_bare, x)
 
 
-def arrays_in(x: Any) -> Any:
+def _bare(x: Any) -> Any:
+    return x.mg_array if type(x) is TracerArray else real_of(x)
+
+
+def arrays_in(x: Any) -> Iterator[Any]:
     """The arrays in nested containers."""
-    if isinstance(x, (TracerArray, np.ndarray)):
-        yield x
-    elif isinstance(x, dict):
-        for part in x.values():
-            yield from arrays_in(part)
-    elif isinstance(x, (tuple, list)):
-        for part in x:
-            yield from arrays_in(part)
+    return (array for array in duck_array.arrays_in(x) if isinstance(array, (TracerArray, np.ndarray)))

@@ -21,7 +21,7 @@ from minigrad.compiler.ir.checks import CLOSE, close_calls, errors_raise
 from minigrad.compiler.ir.program import ArgSlot, Buffer, Literal, Op, Value
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.ir.view_memory import Memory, Step, viewed
-from minigrad.compiler.refusal import CompileError, RecordingAborted, own_hint, unsupported, user_line
+from minigrad.compiler.refusal import CompileError, RecordingAborted, own_hint, stop, unsupported, user_line
 from minigrad.compiler.trace import (
     elements,
     generators,
@@ -198,9 +198,8 @@ class Trace(OutsideArrays):
             value: of any dtype, with one element. The decision is whether it differs from 0.
             outcome: the decision now.
         """
-        if self.open and (hint := own_hint()) is not None:
-            error = f"mg.compile: the step decides by values of arrays, at {user_line()}\nHint: {hint}."
-            self.stop(CompileError(error))
+        if (hint := own_hint()) is not None:
+            stop(self, "the step decides by values of arrays", hint)
         if self.open:
             if value.shape:
                 value = self.emit("reshape", value, shape=())
@@ -327,12 +326,8 @@ class Trace(OutsideArrays):
             except CompileError as error:
                 self.stop(error)
             if errors_raise():
-                self.stop(
-                    CompileError(
-                        f"mg.compile: floating-point errors raise at {user_line()}, and a program ignores them.\nHint: "
-                        "put np.errstate around the call of the compiled function, which then runs eagerly."
-                    )
-                )
+                hint = "put np.errstate around the call of the compiled function, which then runs eagerly"
+                stop(self, "floating-point errors raise, and a program ignores them", hint)
         return self._ufunc(ufunc, method, inputs, options)
 
     def function(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.follow.calls import DECIDING, OF_MATH
-from minigrad.compiler.refusal import CompileError, stop, user_line
+from minigrad.compiler.refusal import stop, user_line
 from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
@@ -204,8 +204,8 @@ def traced_dir(*x: Any) -> Any:
 def traced_id(x: Any, /) -> int:
     """id of an array of the state. Any other array is another object in each call."""
     if type(x) is TracerArray:
-        if x.mg_trace.open and not (x.mg_memory.is_outside and x.mg_trace.known.get(id(x.mg_array)) is x):
-            stop(x, "id() of an array that is another one in each call", "use a name or a number instead")
+        if not (x.mg_memory.is_outside and x.mg_trace.known.get(id(x.mg_array)) is x):
+            stop(x.mg_trace, "id() of an array that is another one in each call", "use a name or a number instead")
         return id(x.mg_array)
     return id(real_of(x))
 
@@ -234,13 +234,7 @@ def deferred_print(trace: Trace, *values: Any, **options: Any) -> None:
 
     If the step has to run again, as after an exception about a tracer, that run prints instead.
     """
-    if trace.open:
-        trace.stop(
-            CompileError(
-                f"mg.compile: the step prints, and a program would not, at {user_line()}\nHint: return what it "
-                "prints, and print it outside."
-            )
-        )
+    stop(trace, "the step prints, and a program would not", "return what it prints, and print it outside")
     text = io.StringIO()
     print(*values, **{**options, "file": text, "flush": False})
     trace.printed.append((text.getvalue(), options.get("file"), options.get("flush", False)))

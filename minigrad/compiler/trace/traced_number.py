@@ -21,13 +21,12 @@ from minigrad.compiler.refusal import OWN, own_hint, stop, unsupported
 from minigrad.compiler.trace.number_arithmetic import Expression, NumberOperators, computed, scalar_function, tried
 from minigrad.reach.guards import Predicate
 
-# What a special method says about the use of a number that has no expression.
-USES = {
-    **dict.fromkeys(("__format__", "__str__", "__repr__"), "is converted to text"),
-    **dict.fromkeys(("__float__", "__int__", "__complex__"), "is given to code that needs a plain number"),
-    **dict.fromkeys(("__array__",), "is put into an array, as by np.mean of a list"),
-    **dict.fromkeys(("__index__",), "decides about an index, a shape or a loop"),
-    **dict.fromkeys(("__hash__",), "is the key of a dictionary or a member of a set"),
+# Conversions of the number itself, and what they say about the use of one that has no expression.
+CONVERSIONS: dict[Callable[..., Any], str] = {
+    **dict.fromkeys((format, str, repr), "is converted to text"),
+    **dict.fromkeys((float, int, complex), "is given to code that needs a plain number"),
+    operator.index: "decides about an index, a shape or a loop",
+    hash: "is the key of a dictionary or a member of a set",
 }
 
 
@@ -87,20 +86,20 @@ class TracedNumber(NumberOperators):
             self.mg_trace.predicates.append(Predicate(lambda inputs: holds(expression(inputs)), outcome, ""))
         return outcome
 
-    def mg_pinned(self) -> Any:
+    def mg_pinned(self, use: str = "is read in Python") -> Any:
         """The number itself, which is a constant of the program from here on."""
         if self.mg_trace.open:
             self.mg_trace.pin(self)
-            real, expression = self.mg_real, self.mg_known()
+            real, expression = self.mg_real, self.mg_known(use)
             self.mg_trace.predicates.append(Predicate(lambda inputs: _is_same(expression(inputs), real), True, ""))
         return self.mg_real
 
-    def mg_known(self) -> Expression:
+    def mg_known(self, use: str = "is read in Python") -> Expression:
         """The expression. A random number has none, and whatever depends on its value differs from call to call."""
         if self.mg_expression is None:
             stop(
-                self,
-                f"a number that is drawn or taken out of an array {_use()}",
+                self.mg_trace,
+                f"a number that is drawn or taken out of an array {use}",
                 own_hint() or "return the array from the step and take the number outside, or use NumPy's functions",
             )
             return lambda inputs: self.mg_real
@@ -111,32 +110,8 @@ class TracedNumber(NumberOperators):
             return self.mg_trace.decide(self.mg_value, bool(self.mg_real))
         return bool(self.mg_decide(bool))
 
-    def __float__(self) -> float:
-        return float(self.mg_pinned())
-
-    def __int__(self) -> int:
-        return int(self.mg_pinned())
-
-    def __complex__(self) -> complex:
-        return complex(self.mg_pinned())
-
-    def __index__(self) -> int:
-        return operator.index(self.mg_pinned())
-
-    def __hash__(self) -> int:
-        return hash(self.mg_pinned())
-
-    def __repr__(self) -> str:
-        return repr(self.mg_pinned())
-
-    def __str__(self) -> str:
-        return str(self.mg_pinned())
-
-    def __format__(self, form: str) -> str:
-        return format(self.mg_pinned(), form)
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.array(self.mg_pinned(), dtype=dtype)
+        return np.array(self.mg_pinned("is put into an array, as by np.mean of a list"), dtype=dtype)
 
     def __reduce__(self) -> Any:
         return type(self.mg_real), (self.mg_pinned(),)
@@ -183,6 +158,14 @@ class TracedNumber(NumberOperators):
         return op.name == "cast" and any(v.dtype == np.float32 for v in op.operands)
 
 
+def _conversion(function: Callable[..., Any], use: str) -> Any:
+    return lambda self, *args: function(self.mg_pinned(use), *args)
+
+
+for _function, _text in CONVERSIONS.items():
+    setattr(TracedNumber, f"__{_function.__name__}__", _conversion(_function, _text))
+
+
 def _for_libraries(number: TracedNumber, name: str, value: Any) -> Any:
     if not sys._getframe(2).f_code.co_filename.startswith(OWN):
         raise AttributeError(f"{type(number.real).__name__!r} object has no attribute {name!r}")
@@ -195,11 +178,3 @@ def _fits_int64(x: int) -> bool:
 
 def _is_same(now: Any, before: Any) -> bool:
     return type(now) is type(before) and bool(now == before) and str(now) == str(before)
-
-
-def _use() -> str:
-    """How a number is used, from the special method of this file that was called."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_back.f_code.co_filename == __file__:
-        frame = frame.f_back
-    return USES.get(frame.f_code.co_name, "is read in Python")
