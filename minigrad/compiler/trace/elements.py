@@ -13,9 +13,8 @@ import numpy as np
 from minigrad.compiler.ir.program import ArgSlot, Literal, Op, Value
 from minigrad.compiler.ir.view_memory import Step, basic, inverse, simplified, viewed_through
 from minigrad.compiler.refusal import unsupported
-from minigrad.compiler.trace.number_operands import array_of, fits
 from minigrad.compiler.trace.opaque import bare
-from minigrad.compiler.trace.traced_number import TracedNumber
+from minigrad.compiler.trace.traced_number import TracedNumber, array_of, fits
 from minigrad.compiler.trace.tracer import TracerArray
 
 
@@ -173,7 +172,7 @@ def fitted(trace: Any, x: Any, shape: tuple[int, ...], dtype: Any) -> Value:
 
 def stored(trace: Any, x: Any, dtype: Any) -> Value | Literal:
     """The value of x as it is written into an array of a dtype. A number that integers cannot hold is constant."""
-    if type(x) is TracedNumber and not fits(trace, x, np.dtype(dtype)):
+    if type(x) is TracedNumber and not fits(x, np.dtype(dtype)):
         x = x.mg_pinned()
     return trace.operand(x)
 

@@ -98,24 +98,20 @@ def computed(function: Callable[..., Any], name: str, *operands: Any) -> Any:
         return real
     parts: list[Any] = [x.mg_expression if is_traced(x) else _constant(x) for x in operands]
     is_expression = all(part is not None for part in parts)
-
-    def expression(inputs: Any) -> Any:
-        return function(*(part(inputs) for part in parts))
-
-    if is_expression:
-        expression.form = (name, *(part.form for part in parts))  # type: ignore[attr-defined]
+    expression = composed(function, name, *parts) if is_expression else None
 
     def make() -> Any:
         if is_expression and all(type(x) is not float for x in reals):  # Python's integers have no last bit
             return trace.computed(expression, real)
         if type(real) is int:
             for x in operands:
-                _check_small(trace, x, LARGEST.get(name, EXACT))
+                _check_small(x, LARGEST.get(name, EXACT))
         return trace.emit(name, *_values(operands))
 
+    result = type(number)(trace, real, expression, make)
     if name == "power" and is_expression:  # Python raises where NumPy returns infinity
-        trace.predicates.append(Predicate(lambda inputs: expression(inputs) is not None, True, ""))
-    return type(number)(trace, real, expression if is_expression else None, make)
+        result.mg_decide(lambda n: n is not None)
+    return result
 
 
 def _values(operands: Any) -> list[Any]:
@@ -123,23 +119,25 @@ def _values(operands: Any) -> list[Any]:
     return [x.mg_value if is_traced(x) else x for x in operands]
 
 
-def _check_small(trace: Any, x: Any, largest: int) -> None:
+def _check_small(x: Any, largest: int) -> None:
     """Check that an operand of integer arithmetic is so small that the result fits into 64 bits, unlike Python's."""
-    real = real_of(x)
-    if type(real) is float:
-        return
-    if is_traced(x) and x.mg_expression is None and abs(real) <= largest:
-        trace.add(Op("check", (x.mg_value,), {"low": -largest, "high": largest}, ()))
-    elif not (x.mg_decide(lambda v: abs(v) <= largest) if is_traced(x) else abs(x) <= largest):
+    is_small = type(real_of(x)) is float or (x.mg_is_within(-largest, largest) if is_traced(x) else abs(x) <= largest)
+    if not is_small:
         unsupported("a large integer meets an integer that is computed from arrays", "use float(n)")
 
 
-def _constant(x: Any) -> Expression:
-    def expression(inputs: Any) -> Any:
-        return x
+def composed(function: Callable[..., Any], name: str, *parts: Expression) -> Expression:
+    """The expression that applies a function of this name to other expressions."""
 
-    expression.form = bits(x)  # type: ignore[attr-defined]
+    def expression(inputs: Any) -> Any:
+        return function(*(part(inputs) for part in parts))
+
+    expression.form = (name, *(part.form for part in parts))  # type: ignore[attr-defined]
     return expression
+
+
+def _constant(x: Any) -> Expression:
+    return composed(lambda: x, bits(x))
 
 
 def _is_number(x: Any) -> bool:
@@ -210,7 +208,7 @@ def _comparison(name: str, kind: str) -> None:
         if trace.open and not all(x.mg_expression is not None for x in (self, other) if is_traced(x)):
             if {type(self.mg_real), type(real)} == {int, float}:
                 for x in (self, other):  # Python compares exactly, NumPy after rounding the integer
-                    _check_small(trace, x, EXACT)
+                    _check_small(x, EXACT)
             return trace.decide(trace.emit(kind, *_values((self, other))), outcome)
         if trace.open:
             mine, theirs = self.mg_known(), other.mg_known() if is_traced(other) else _constant(other)

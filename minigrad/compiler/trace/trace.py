@@ -25,12 +25,11 @@ from minigrad.compiler.refusal import CompileError, RecordingAborted, own_hint, 
 from minigrad.compiler.trace import (
     elements,
     generators,
-    minigrad_functions,  # noqa: F401  (fills FUNCTIONS)
-    number_operands,
     recorded_ufuncs,
+    traced_number,
 )
+from minigrad.compiler.trace.functions import FUNCTIONS
 from minigrad.compiler.trace.number_arithmetic import pinned
-from minigrad.compiler.trace.numpy_functions import FUNCTIONS
 from minigrad.compiler.trace.opaque import bare, opaque, opaque_op
 from minigrad.compiler.trace.outside import OutsideArrays
 from minigrad.compiler.trace.provenance import check_promotion, note
@@ -186,11 +185,6 @@ class Trace(OutsideArrays):
 
     # Decisions
 
-    def pin(self, number: TracedNumber) -> None:
-        """Note that a number which changes from call to call is used as a constant."""
-        if number.mg_key is not None:
-            self.pinned.add(number.mg_key)
-
     def decide(self, value: Value, outcome: bool) -> bool:
         """Note a decision of the step, which every later call checks. Returns the outcome.
 
@@ -308,7 +302,7 @@ class Trace(OutsideArrays):
 
     memory_after, opaque, check = elements.memory_after, opaque, elements.check
     fitted, writable, written = elements.fitted, elements.writable, elements.written
-    taken, number = number_operands.taken, number_operands.number
+    taken, number = traced_number.taken, traced_number.number
     rewritten, rewrite = elements.rewritten, _recorded(elements.rewritten)
     getitem, setitem, cast = _recorded(elements.getitem), _recorded(elements.setitem), _recorded(elements.cast)
     draw, shuffle = _recorded(generators.draw), _recorded(generators.shuffle)
@@ -322,7 +316,7 @@ class Trace(OutsideArrays):
                 if result is not NotImplemented:
                     return result
             try:
-                inputs = number_operands.of_ufunc(self, inputs) if method == "__call__" else pinned(inputs)
+                inputs = traced_number.of_ufunc(self, inputs) if method == "__call__" else pinned(inputs)
             except CompileError as error:
                 self.stop(error)
             if errors_raise():
@@ -335,7 +329,7 @@ class Trace(OutsideArrays):
         if not all(issubclass(kind, (TracerArray, np.ndarray, np.generic, TracedNumber)) for kind in types):
             return NotImplemented
         if any(type(x) is TracedNumber for x in (*args, *kwargs.values())) and self.open:
-            args, kwargs = number_operands.of_function(self, function, args, kwargs)
+            args, kwargs = traced_number.of_function(self, function, args, kwargs)
         return self._function(function, args, kwargs)
 
     @_recorded
