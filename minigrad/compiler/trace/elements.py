@@ -13,9 +13,9 @@ import numpy as np
 from minigrad.compiler.ir.program import ArgSlot, Literal, Op, Value
 from minigrad.compiler.ir.view_memory import Step, basic, inverse, simplified, viewed_through
 from minigrad.compiler.refusal import unsupported
-from minigrad.compiler.trace.opaque import bare
 from minigrad.compiler.trace.traced_number import TracedNumber, array_of, fits
 from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import bare
 
 
 def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:

@@ -1,6 +1,6 @@
 """What a trace knows about functions that are not ufuncs, NumPy's and minigrad's: handlers, and sets of functions.
 
-Functions without a handler become one op that calls them, or a view of an operand (opaque.py).
+Functions without a handler become one op that calls them, or a view of an operand (recorded_calls.py).
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import numpy as np
 
 from minigrad.compiler.ir.program import Value
 from minigrad.compiler.refusal import unsupported
-from minigrad.compiler.trace.opaque import bare
 from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.compiler.trace.tracer_operators import real_of
+from minigrad.compiler.trace.tracer_operators import bare, real_of
 from minigrad.ops.indexing import read
 from minigrad.ops.random import drawn_dtype, normal_like, uniform_like
 from minigrad.ops.spatial.conv_primitives import convolution, convolution_input, convolution_kernel

@@ -14,9 +14,10 @@ import numpy as np
 from minigrad.compiler.ir.program import ArgSlot, Op, Value
 from minigrad.compiler.refusal import OWN, CompileError, stop, unsupported, user_line
 from minigrad.compiler.trace.number_arithmetic import pinned
-from minigrad.compiler.trace.opaque import bare, templates
+from minigrad.compiler.trace.recorded_calls import templates
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import bare
 from minigrad.reach import NUMERIC, alike, is_leaf
 
 

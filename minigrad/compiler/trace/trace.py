@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minigrad.compiler.follow.flow import NOTHING
-from minigrad.compiler.follow.function_source import is_in_branch
+from minigrad.compiler.follow.user_functions import is_in_branch
 from minigrad.compiler.ir.checks import CLOSE, close_calls, errors_raise
 from minigrad.compiler.ir.program import ArgSlot, Buffer, Literal, Op, Value
 from minigrad.compiler.ir.typing import make
@@ -25,16 +25,17 @@ from minigrad.compiler.refusal import CompileError, RecordingAborted, own_hint, 
 from minigrad.compiler.trace import (
     elements,
     generators,
-    recorded_ufuncs,
+    recorded_calls,
     traced_number,
 )
 from minigrad.compiler.trace.functions import FUNCTIONS
 from minigrad.compiler.trace.number_arithmetic import pinned
-from minigrad.compiler.trace.opaque import bare, opaque, opaque_op
 from minigrad.compiler.trace.outside import OutsideArrays
 from minigrad.compiler.trace.provenance import check_promotion, note
+from minigrad.compiler.trace.recorded_calls import opaque, opaque_op
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import bare
 from minigrad.engine.tracing import active
 from minigrad.reach import NUMERIC
 from minigrad.reach.guards import Predicate
@@ -306,13 +307,13 @@ class Trace(OutsideArrays):
     rewritten, rewrite = elements.rewritten, _recorded(elements.rewritten)
     getitem, setitem, cast = _recorded(elements.getitem), _recorded(elements.setitem), _recorded(elements.cast)
     draw, shuffle = _recorded(generators.draw), _recorded(generators.shuffle)
-    _ufunc = _recorded(recorded_ufuncs.recorded)
+    _ufunc = _recorded(recorded_calls.recorded)
 
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
         """Call a ufunc or one of its methods."""
         if self.open:
             if method == "__call__" and not errors_raise():  # almost every call
-                result = recorded_ufuncs.plain(self, ufunc, inputs, options)
+                result = recorded_calls.plain(self, ufunc, inputs, options)
                 if result is not NotImplemented:
                     return result
             try:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.follow.calls import DECIDING, OF_MATH
+from minigrad.compiler.follow.taint import DECIDING, OF_MATH
 from minigrad.compiler.refusal import stop, user_line
 from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.traced_number import TracedNumber

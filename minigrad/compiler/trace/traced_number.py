@@ -33,9 +33,8 @@ from minigrad.compiler.trace.number_arithmetic import (
     scalar_function,
     tried,
 )
-from minigrad.compiler.trace.opaque import arrays_in, bare
 from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.compiler.trace.tracer_operators import mapped
+from minigrad.compiler.trace.tracer_operators import arrays_in, bare, mapped
 from minigrad.reach import alike, is_leaf
 from minigrad.reach.guards import Predicate
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from minigrad.util import duck_array
 from minigrad.util.duck_array import ArrayMethods, DuckArray
 
 PLAIN = frozenset({bool, int, float})
@@ -41,6 +42,25 @@ def mapped(function: Callable[[Any], Any], x: Any) -> Any:
     if isinstance(x, dict):
         return {name: mapped(function, part) for name, part in x.items()}
     return function(x)
+
+
+def bare(x: Any) -> Any:
+    """The real arrays instead of tracers, also inside containers. A scalar is an array of shape ()."""
+    return x.mg_array if issubclass(type(x), TracerOperators) else mapped(_bare, x)
+
+
+def _bare(x: Any) -> Any:
+    return x.mg_array if issubclass(type(x), TracerOperators) else real_of(x)
+
+
+def arrays_in(x: Any) -> Iterator[Any]:
+    """The arrays in nested containers, NumPy's and tracers of them."""
+    return (array for array in duck_array.arrays_in(x) if isinstance(array, ARRAYS))
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether x is of a class that implements ufuncs itself, such as a Tensor."""
+    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, (*ARRAYS, np.generic))
 
 
 def _binary(name: str, ufunc: Any) -> Any:
@@ -123,6 +143,7 @@ class TracerOperators(ArrayMethods, DuckArray):
         return np.power(x, other) if getattr(type(other), "__array_ufunc__", 0) is not None else NotImplemented
 
 
+ARRAYS = (TracerOperators, np.ndarray)
 for _name, _ufunc in (*ARITHMETIC.items(), *REFLECTED.items()):
     setattr(TracerOperators, f"__{_name}__", _binary(_name, _ufunc))
 for _name, _function in READERS.items():
