@@ -34,7 +34,7 @@ class Draws:
         bits = generator.bit_generator
         self.frontier.setdefault(id(bits), (bits, bits.state))
 
-    def repeated(self, generator: Any, method: str, args: Any, kwargs: Any) -> Value | None:
+    def repeated(self, generator: Any, *call: Any) -> Value | None:
         """The value of an earlier draw that is repeated now, None for a new one.
 
         Raises:
@@ -45,15 +45,15 @@ class Draws:
         self.before = bits.state
         if equal(self.before, self.frontier[id(bits)][1]):
             return None
-        for key, state, call, value in self.known:
-            if key == id(bits) and equal(state, self.before) and equal(call, (method, args, kwargs)):
+        for key, state, known, value in self.known:
+            if key == id(bits) and equal(state, self.before) and equal(known, call):
                 return value
         return unsupported("the state of a Generator is set in the step", "set it outside of the step")
 
-    def add(self, generator: Any, method: str, args: Any, kwargs: Any, value: Value) -> None:
+    def add(self, value: Value, generator: Any, *call: Any) -> None:
         """Add a new draw."""
         bits = generator.bit_generator
-        self.known.append((id(bits), self.before, (method, args, kwargs), value))
+        self.known.append((id(bits), self.before, call, value))
         self.frontier[id(bits)] = bits, bits.state
 
     def check(self) -> None:
@@ -88,22 +88,21 @@ def equal(x: Any, y: Any) -> bool:
 
 def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any:
     """Record a draw from a generator, which each call of the program repeats."""
-    if not any(generator is g for g in trace.generators):
-        trace.generators.append(generator)
     if method == "bytes":
         unsupported("rng.bytes draws no array", "draw integers: rng.integers(0, 256, n, dtype=np.uint8)")
     ins, operands = templates(trace, _parameters(method, args, kwargs), (TracerArray, TracedNumber))
-    again = trace.draws.repeated(generator, method, bare(args), bare(kwargs))
+    args, kwargs = bare(args), bare(kwargs)
+    again = trace.draws.repeated(generator, method, args, kwargs)
     if again is not None and ins:  # operands that are equal now may differ in later calls
         unsupported(f"rng.{method} of computed arrays is repeated from an earlier state", "use constant parameters")
-    drawn = getattr(generator, method)(*bare(args), **bare(kwargs))
+    drawn = getattr(generator, method)(*args, **kwargs)
     if again is not None:
         return _as_drawn(trace, drawn, again)
     if np.asarray(drawn).dtype.kind not in NUMERIC:
         stop(trace, f"rng.{method} draws objects that are not numbers", "draw an index")
         return drawn  # stopping earlier would skip the draw, and later would repeat it
     value = _drawn(trace, generator, method, ins, operands, drawn)
-    trace.draws.add(generator, method, bare(args), bare(kwargs), value)
+    trace.draws.add(value, generator, method, args, kwargs)
     return _as_drawn(trace, drawn, value)
 
 
@@ -132,18 +131,19 @@ def _as_drawn(trace: Any, drawn: Any, value: Value) -> Any:
 def shuffle(trace: Any, generator: Any, x: TracerArray, axis: int) -> None:
     """Record rng.shuffle(x): a draw of the shuffled elements, which are written into x."""
     trace.writable(x, "rng.shuffle")
-    if not any(generator is g for g in trace.generators):
-        trace.generators.append(generator)
-    if trace.draws.repeated(generator, "shuffle", (bare(x), axis), {}) is not None:
+    if trace.draws.repeated(generator, "shuffle", bare(x), axis) is not None:
         unsupported("rng.shuffle is repeated from an earlier state", "x = x[rng.permutation(len(x))]")
     value = x.mg_value
     generator.shuffle(x.mg_array, axis)
     value = _drawn(trace, generator, "shuffle", [value], {"args": (ArgSlot(0),), "kwargs": {"axis": axis}}, x.mg_array)
-    trace.draws.add(generator, "shuffle", (bare(x), axis), {}, value)
+    trace.draws.add(value, generator, "shuffle", bare(x), axis)
     x.mg_write(value)
 
 
 def _drawn(trace: Any, generator: Any, method: str, ins: Any, operands: dict[str, Any], drawn: Any) -> Value:
+    """The value of an op that draws."""
+    if not any(g is generator for g in trace.generators):
+        trace.generators.append(generator)
     k = next(k for k, g in enumerate(trace.generators) if g is generator)
     params = {"generator": k, "method": method, **operands}
     return trace.add(Op("random", ins, params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
@@ -217,11 +217,6 @@ class GeneratorSlot:
 
     def __init__(self, current: np.random.Generator) -> None:
         self.current = current
-
-    @property
-    def bit_generator(self) -> Any:
-        """The bit generator of the present Generator."""
-        return self.current.bit_generator
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.current, name)

@@ -53,8 +53,7 @@ class TypeOfTracers:
         """Called by Python where an object that is not a class is among the bases of one."""
         trace = object.__getattribute__(self, "trace")
         if trace.open:
-            hint = "make it outside of the step"
-            trace.abort(f"the step makes a class whose base is `type`, at {user_line()}", hint)
+            trace.abort(f"the step makes a class whose base is `type`, at {user_line()}", "make it outside of the step")
         return (type,)
 
     def __getattribute__(self, name: str) -> Any:
@@ -62,20 +61,8 @@ class TypeOfTracers:
         own = name in ("__mro_entries__", "__reduce__")
         return object.__getattribute__(self, name) if own else getattr(type, name)
 
-    def __instancecheck__(self, x: Any) -> bool:
-        return isinstance(x, type)
-
-    def __subclasscheck__(self, x: Any) -> bool:
-        return issubclass(x, type)
-
     def __getitem__(self, x: Any) -> Any:
         return type[x]
-
-    def __or__(self, x: Any) -> Any:
-        return type | x
-
-    def __ror__(self, x: Any) -> Any:
-        return x | type
 
     def __eq__(self, other: object) -> bool:
         return other is type or other is self
@@ -83,11 +70,16 @@ class TypeOfTracers:
     def __hash__(self) -> int:
         return hash(type)
 
-    def __repr__(self) -> str:
-        return repr(type)
-
     def __reduce__(self) -> str:
         return "type"
+
+
+def _of_type(name: str) -> Any:
+    return lambda self, *args: getattr(type, name)(type, *args)
+
+
+for _name in ("instancecheck", "subclasscheck", "or", "ror", "repr"):
+    setattr(TypeOfTracers, f"__{_name}__", _of_type(f"__{_name}__"))
 
 
 class _KindOfNumber(type):
@@ -210,13 +202,8 @@ def traced_id(x: Any, /) -> int:
     return id(real_of(x))
 
 
-REPLACEMENTS: dict[Any, Any] = {
-    id: traced_id,
-    isinstance: traced_isinstance,
-    hasattr: traced_hasattr,
-    getattr: traced_getattr,
-    dir: traced_dir,
-}
+REPLACEMENTS: dict[Any, Any] = {id: traced_id, isinstance: traced_isinstance, hasattr: traced_hasattr}
+REPLACEMENTS |= {getattr: traced_getattr, dir: traced_dir}
 
 
 def replacement(trace: Trace, builtin: Any) -> Any:
