@@ -120,11 +120,9 @@ def _sites(world: World, allowed: Allowed) -> Followed:
 
 def _is_inside(node: Any, body: Body) -> bool:
     """Whether a call is in a function that is written inside the step."""
-    while node is not body.node:
+    while node is not body.node and not isinstance(node, (ast.FunctionDef, ast.Lambda)):
         node = node.parent
-        if isinstance(node, (ast.FunctionDef, ast.Lambda)) and node is not body.node:
-            return True
-    return False
+    return node is not body.node
 
 
 def replaceable_names(body: Body, world: World) -> dict[str, str]:

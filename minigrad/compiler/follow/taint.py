@@ -268,15 +268,11 @@ class Taint:
             for part, x in pairs:
                 self._assign(part, x, body)
             return
-        if isinstance(target, ast.Name):
-            self._add_origin(target, value, body)
+        key, origin = self.key(target, body), self.key(value, body)
+        if isinstance(target, ast.Name) and key is not None and origin not in (None, key):
+            self.origins.setdefault(key, set()).add(origin)
         if self.has(value, body):
             self._mark(target, body, inside or isinstance(target, ast.Subscript))
-
-    def _add_origin(self, target: ast.Name, value: ast.AST, body: Body) -> None:
-        key, origin = self.key(target, body), self.key(value, body)
-        if key is not None and origin is not None and key != origin:
-            self.origins.setdefault(key, set()).add(origin)
 
     def _iterate(self, target: ast.AST, source: ast.AST, body: Body) -> None:
         """Taint the target of `for target in source`. Keys and counters are not numbers out of arrays."""

@@ -61,7 +61,7 @@ def at_name(functions: Iterable[FunctionType], *names: str) -> str:
 
 
 def is_in_branch(frame: FrameType | None, outermost: CodeType | None) -> bool:
-    """Whether a user's frame runs a statement inside an `if`, or called the present one from there.
+    """Whether a user's frame runs a statement inside an `if`, or called the given one from there.
 
     Args:
         frame: the present one.
@@ -130,19 +130,11 @@ def _contains(node: Any, code: CodeType) -> bool:
 
 def _is_current(node: ast.AST, code: CodeType) -> bool:
     """Whether a code object can have come from a node: the file may have changed since."""
-    names, parameters = {"__annotations__"}, set[str]()
-    for x in ast.walk(node):
-        match x:
-            case ast.Name():
-                names.add(x.id)
-            case ast.Attribute():
-                names.add(x.attr)
-            case ast.alias():
-                names |= {x.name, x.asname or "", x.name.split(".")[0]}
-            case ast.ImportFrom():
-                names.add(x.module or "")
-            case ast.arg():
-                parameters.add(x.arg)
+    nodes = [*ast.walk(node)]
+    parameters = {x.arg for x in nodes if isinstance(x, ast.arg)}
+    named = [x for x in nodes if isinstance(x, (ast.Name, ast.Attribute, ast.alias, ast.ImportFrom))]
+    texts = [text for x in named for _, text in ast.iter_fields(x) if isinstance(text, str)]
+    names = {"__annotations__", *texts, *(text.split(".")[0] for text in texts)}
     used = {name for name in code.co_names if not name.startswith("__minigrad_")}  # float, while a step is recorded
     return names >= used and parameters.issuperset(code.co_varnames[: code.co_argcount])
 

@@ -109,11 +109,12 @@ def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
         target.mg_write(value)
         target.mg_array[...] = bare(new)
         return
+    is_mask = isinstance(index, TracerArray) and index.dtype.kind == "b"
     is_single = math.prod(np.shape(new)) == 1
-    if is_mask(index) and not is_single and not trace.pin_array(index):
+    if is_mask and not is_single and not trace.pin_array(index):
         rewritten(trace, operator.setitem, x, (index, new), {})
         return
-    if is_mask(index) and is_single:
+    if is_mask and is_single:
         mask = trace.emit("reshape", index.mg_value, shape=index.shape + (1,) * (x.ndim - index.ndim))
         value = trace.emit("where", mask, fitted(trace, new, (), x.dtype), x.mg_value)
     else:
@@ -140,11 +141,6 @@ def is_basic(parts: tuple[Any, ...]) -> bool:
         p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
         for p in parts
     )
-
-
-def is_mask(index: Any) -> bool:
-    """Whether an index is a tracer array of bools."""
-    return isinstance(index, TracerArray) and index.dtype.kind == "b"
 
 
 def same_part(x: TracerArray, y: Any) -> bool:
@@ -210,14 +206,12 @@ def written(trace: Any, out: Any, result: Any, mask: Any) -> Any:
 def memory_after(trace: Any, x: TracerArray, value: Value) -> Value:
     """The value of all memory of x, after x gets a value."""
     while x.mg_parent is not None:
-        x, value = _parent_after(trace, x, value)
+        x, value = _parent_after(trace, x, x.mg_parent, value)
     return value
 
 
-def _parent_after(trace: Any, x: TracerArray, value: Value) -> tuple[TracerArray, Value]:
+def _parent_after(trace: Any, x: Any, parent: Any, value: Value) -> tuple[TracerArray, Value]:
     """An array of which x is a view, and its value after x gets one."""
-    assert x.mg_parent is not None
-    assert x.mg_step is not None
     op, params = x.mg_step
     if op in ("call", "broadcast"):
         unsupported_view()
@@ -228,18 +222,18 @@ def _parent_after(trace: Any, x: TracerArray, value: Value) -> tuple[TracerArray
                 "write into a copy, or into the array that it is a view of",
             )
         index = trace.constant(params).mg_value
-        return x.mg_parent, trace.emit("scatter", x.mg_parent.mg_value, value, index, index=(ArgSlot(0),), how="set")
+        return parent, trace.emit("scatter", parent.mg_value, value, index, index=(ArgSlot(0),), how="set")
     top, chain = x, []
-    while top.mg_parent is not None and top.mg_step is not None and top.mg_step[0] in ("reshape", "transpose", "slice"):
+    while top.mg_parent is not None and top.mg_step[0] in ("reshape", "transpose", "slice"):
         chain.append(top.mg_step)
         top = top.mg_parent
     steps = _as_one_put(top.shape, tuple(chain[::-1]))
-    if steps is not None:
-        return top, _put(trace, top.mg_value, value, steps)
-    if op == "slice":
-        return x.mg_parent, _put(trace, x.mg_parent.mg_value, value, (x.mg_step,))
-    op, params = inverse(x.mg_parent.shape, x.mg_step)
-    return x.mg_parent, trace.emit(op, value, **{"shape" if op == "reshape" else "axes": params})
+    if steps is not None or op == "slice":
+        top, steps = (parent, (x.mg_step,)) if steps is None else (top, steps)
+        put = Op("set_slice", (top.mg_value, value), {"steps": steps}, ((top.shape, top.dtype),))
+        return top, trace.add(put).out
+    op, params = inverse(parent.shape, x.mg_step)
+    return parent, trace.emit(op, value, **{"shape" if op == "reshape" else "axes": params})
 
 
 @functools.lru_cache(maxsize=4096)
@@ -251,10 +245,6 @@ def _as_one_put(shape: tuple[int, ...], chain: tuple[Step, ...]) -> tuple[Step, 
     array = np.empty(shape, bool)
     part = viewed_through(array, steps)
     return tuple(steps) if not part.size or np.may_share_memory(part, array) else None
-
-
-def _put(trace: Any, x: Value, y: Value, steps: tuple[Step, ...]) -> Value:
-    return trace.add(Op("set_slice", (x, y), {"steps": steps}, ((x.shape, x.dtype),))).out
 
 
 def rewritten(trace: Any, function: Any, x: Any, args: Any, kwargs: Any) -> None:

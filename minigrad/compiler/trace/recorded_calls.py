@@ -160,9 +160,9 @@ def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     _check_callbacks(trace, function, args, kwargs)
     if function is sliding_window_view and (kwargs.get("writeable") or args[4:]):
         unsupported("writeable windows share memory with each other", "write into the array")
-    protected = ReadOnlyViews()
+    views: dict[int, Any] = {}
     try:
-        result = function(*protected.of(args), **protected.of(kwargs))
+        result = function(*_read_only(args, views), **_read_only(kwargs, views))
     except ValueError as error:
         if "read-only" in str(error) or "output array" in str(error):
             unsupported(
@@ -178,7 +178,7 @@ def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
                 note_read(x)
                 return function(*bare(args), **bare(kwargs))
     call = function, args, kwargs
-    traced: list[Any] = [_as_view(trace, r, operands, protected, len(results), call) for r in results]
+    traced: list[Any] = [_as_view(trace, r, operands, views, len(results), call) for r in results]
     if any(x is None for x in traced):
         _check_disjoint([r for x, r in zip(traced, results, strict=True) if x is None])
         op = opaque_op(trace, function, args, kwargs, *results)
@@ -224,31 +224,31 @@ def _is_plain_function(x: Any) -> bool:
     return not (named.imports or has_functions or stores(x.__code__))
 
 
-class ReadOnlyViews:
-    """Read-only views of real arrays instead of tracer arrays, as a write by NumPy would not be in the program."""
+def _read_only(x: Any, views: dict[int, Any]) -> Any:
+    """Read-only views of real arrays instead of tracer arrays, as a write by NumPy would not be in the program.
 
-    def __init__(self) -> None:
-        self.views: dict[int, Any] = {}  # by the id of the tracer array
+    Args:
+        x: arguments of a function, also in containers.
+        views: gets the views, by the id of the tracer array.
+    """
 
-    def of(self, x: Any) -> Any:
-        """Arguments of a function, also in containers."""
-        return mapped(self._view, x)
+    def view(part: Any) -> Any:
+        if isinstance(part, TracerArray) and id(part) not in views:
+            views[id(part)] = part.mg_array.view()
+            views[id(part)].flags.writeable = False
+        return views.get(id(part), part)
 
-    def _view(self, x: Any) -> Any:
-        if isinstance(x, TracerArray) and id(x) not in self.views:
-            view = self.views[id(x)] = x.mg_array.view()
-            view.flags.writeable = False
-        return self.views.get(id(x), x)
+    return mapped(view, x)
 
 
 def _as_view(
-    trace: Any, result: Any, operands: list[Any], protected: ReadOnlyViews, count: int, call: tuple[Any, Any, Any]
+    trace: Any, result: Any, operands: list[Any], views: dict[int, Any], count: int, call: tuple[Any, Any, Any]
 ) -> TracerArray | None:
     """The tracer of a result that is an operand or a view of one, else None."""
     for x in operands:
         if not isinstance(x, TracerArray) or not isinstance(result, np.ndarray):
             continue
-        if result is protected.views.get(id(x)):
+        if result is views.get(id(x)):
             return x
         if result.base is not None and owner(result) is owner(x.mg_array):
             view = _view_of(trace, x, result, operands, count, call)

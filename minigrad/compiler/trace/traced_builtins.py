@@ -23,7 +23,7 @@ import numpy as np
 from minigrad.compiler.follow.taint import DECIDING, OF_MATH
 from minigrad.compiler.refusal import stop, user_line
 from minigrad.compiler.trace.trace import Trace
-from minigrad.compiler.trace.traced_number import TracedNumber
+from minigrad.compiler.trace.traced_number import DOUBLE, TracedNumber, array_of
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.compiler.trace.tracer_operators import real_of
 from minigrad.reach import MISSING
@@ -124,7 +124,7 @@ def _of_math(function: Any) -> Any:
         if len(args) == 1 and type(args[0]) is TracedNumber and args[0].mg_expression is None:
             if function not in DECIDING:
                 return args[0].mg_called(function)
-            x = args[0].mg_trace.fresh(np.asarray(args[0].mg_real, float), args[0].mg_as_float())
+            x = array_of(args[0].mg_trace, args[0], [DOUBLE])
         if function in DECIDING and type(x) is TracerArray and not x.shape:
             return bool(getattr(np, function.__name__)(x))
         return function(*args)

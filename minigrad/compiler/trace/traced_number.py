@@ -168,22 +168,13 @@ class TracedNumber(NumberOperators):
         if not self.mg_trace.open or kind not in (int, float) or (kind is int and not _fits_int64(real)):
             self.mg_pinned()
             return real
-        call: Any = scalar_function(function, kind, self.mg_is_single, *rest)  # type: ignore[arg-type]
+        op = self.mg_value.op
+        is_single = op.name == "cast" and any(v.dtype == np.float32 for v in op.operands)
+        call: Any = scalar_function(function, kind, is_single, *rest)  # type: ignore[arg-type]
         dtype = np.dtype(kind)
         params = {"function": call, "args": (ArgSlot(0),), "kwargs": {}}
         value = self.mg_trace.add(Op("call", (self.mg_value,), params, (((), dtype),))).out
         return TracedNumber(self.mg_trace, real, None, lambda: value)
-
-    def mg_as_float(self) -> Any:
-        """Its value in the program, in dtype float64."""
-        value = self.mg_value
-        return value if value.dtype == np.float64 else self.mg_trace.emit("cast", value, dtype=np.dtype(float))
-
-    @property
-    def mg_is_single(self) -> bool:
-        """Whether it was computed in single precision."""
-        op = self.mg_value.op
-        return op.name == "cast" and any(v.dtype == np.float32 for v in op.operands)
 
 
 def _conversion(function: Callable[..., Any], use: str) -> Any:
@@ -265,13 +256,13 @@ def of_ufunc(trace: Any, operands: Any) -> Any:
     if not any(type(x) is TracedNumber for x in operands):
         return operands
     dtypes = [x.dtype for x in operands if type(x) is not TracedNumber and hasattr(x, "dtype")]
-    return tuple(_weak(trace, x, dtypes) if type(x) is TracedNumber else x for x in operands)
 
+    def weak(x: Any) -> Any:  # an integer that the dtype of the arrays cannot hold is a constant
+        if type(x) is not TracedNumber:
+            return x
+        return array_of(trace, x, dtypes) if fits(x, np.result_type(*dtypes, x.mg_real)) else x.mg_pinned()
 
-def _weak(trace: Any, x: TracedNumber, dtypes: list[Any]) -> Any:
-    """An array instead of a number beside arrays, or a constant if it is an integer that theirs cannot hold."""
-    dtype = np.result_type(*dtypes, x.mg_real) if dtypes else x.dtype
-    return array_of(trace, x, dtypes) if fits(x, dtype) else x.mg_pinned()
+    return tuple(map(weak, operands))
 
 
 def of_function(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
