@@ -33,6 +33,7 @@ PARTS = (
     *(ast.cmpop, ast.arguments, ast.arg),
 )
 IN_C = frozenset(name for kind in (dict, list, set, str, bytes, bytearray, memoryview) for name in dir(kind))
+OF_CONTAINERS = frozenset(name for name in IN_C if not name.startswith("__")) - {"format", "format_map", "tofile"}
 
 
 class Allowed:
@@ -188,7 +189,7 @@ class Allowed:
         name, holder = func.attr, func.value
         is_users = name in self.world.named
         if not gets and not self.taint.has(holder, body):
-            is_known = name in KNOWN_METHODS or is_users or self._is_of_container(name) or self._is_object(name)
+            is_known = name in KNOWN_METHODS or name in OF_CONTAINERS or is_users or self._is_object(name)
             return "" if is_known else f"{of} is called, and what it is is not known"
         if is_users:
             return "" if name in FILLING or name not in IN_C else f"{gets or of}, and what is called is not known"
@@ -200,6 +201,3 @@ class Allowed:
         """Whether the objects kept under a name are layers, other known callables, or functions of the user's."""
         kinds = {kind_of(x) if self.world.of(x) is None else "user" for x in self.world.values.get(name, ())}
         return bool(kinds) and kinds <= {"user", "object", "library", "ufunc", "class"}
-
-    def _is_of_container(self, name: str) -> bool:
-        return name in IN_C and not name.startswith("__") and name not in ("format", "format_map", "tofile")

@@ -108,7 +108,7 @@ def _sites(world: World, allowed: Allowed) -> Followed:
             elif not anywhere or body is not step or _is_inside(call, body):  # it is not known from where it is called
                 why = anywhere
             else:
-                why = allowed.reason(list(after(call, body.node)), body)
+                why = allowed.reason([x for top in _after(call, body.node) for x in ast.walk(top)], body)
             if why:
                 why_not[site] = why
             else:
@@ -162,13 +162,8 @@ def _is_attribute_called(node: ast.AST) -> bool:
     return not is_function or (isinstance(call, ast.Call) and call.func is parent)
 
 
-def after(node: Any, function: Any) -> Iterator[ast.AST]:
-    """All nodes that may run once an expression is reached: its statement, those that follow, and in a loop all."""
-    for top in _after(node, function):
-        yield from ast.walk(top)
-
-
 def _after(node: Any, function: Any) -> Iterator[ast.AST]:
+    """What may run once an expression is reached: its statement, those that follow, and in a loop all."""
     while not isinstance(node, ast.stmt) and node.parent is not function:
         node = node.parent
     yield node

@@ -149,7 +149,7 @@ class Taint:
                     self._spread(node, body)
                 if isinstance(body.node, ast.Lambda) and self.has(body.node.body, body):
                     self.names.add((body, "return"))
-            bodies += [b for b in world.known() if b not in bodies]
+            bodies += [b for b in world.known.values() if b not in bodies]
             if len(self.names) == before:
                 break
 
@@ -315,7 +315,7 @@ def arguments(call: ast.Call) -> list[Any]:
 
 def bound(call: ast.Call, body: Body) -> Iterator[tuple[str, ast.AST]]:
     """Pairs of a parameter and the argument that it gets. Any parameter may get a starred argument."""
-    names = body.parameters[1:] if body.is_bound else body.parameters
+    names = body.parameters[1:] if body.receiver is not UNKNOWN else body.parameters
     for k, x in enumerate(call.args):
         if any(isinstance(y, ast.Starred) for y in call.args[: k + 1]):
             parameters = body.everything

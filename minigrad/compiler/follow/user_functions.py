@@ -200,11 +200,6 @@ class Body:
         self.first = self.parameters[0] if self.parameters and self.parameters[0] not in stores else ""
         self.local = (stores | set(self.everything)) - (outer & (set(code.co_freevars) | set(function.__globals__)))
 
-    @property
-    def is_bound(self) -> bool:
-        """Whether its first argument is known."""
-        return self.receiver is not UNKNOWN
-
 
 class World:
     """All functions that a step may run.
@@ -220,6 +215,7 @@ class World:
         assigned: names that some function assigns. `may_assign`: whether some function computes such names.
         opaque: the path of code that is kept somewhere and cannot be followed, if there is any.
         values: the objects kept under a name.
+        known: functions that were looked at, by the ids of function and receiver.
     """
 
     def __init__(self, reach: Reach, step: FunctionType, receiver: Any) -> None:
@@ -228,7 +224,7 @@ class World:
         self.step = Body(step, receiver)
         self.bodies = [Body(f, is_generated=f in generated) for f in others]
         self.named: dict[str, list[Body]] = {}
-        self._of: dict[tuple[int, int], Body] = {}
+        self.known: dict[tuple[int, int], Body] = {}
         self.values: dict[str, list[Any]] = {}
         for ref, x in reach.refs:
             if isinstance(ref.key, str):
@@ -248,22 +244,18 @@ class World:
         self.hard = next((b for name in hard for b in self.named[name] if not b.is_generated), None)
         self.operators = [b for n in OPERATORS & self.named.keys() for b in self.named[n] if not b.is_generated]
 
-    def known(self) -> list[Body]:
-        """All functions that were looked at."""
-        return [*self._of.values()]
-
     def of(self, x: Any) -> Body | None:
         """The body of a plain function or a method of the user's, None for other objects."""
         function, receiver = (x.__func__, x.__self__) if isinstance(x, MethodType) else (x, UNKNOWN)
         if type(function) is not FunctionType or package_of(function) in LIBRARIES | STANDARD:
             return None
         key = id(function), id(receiver)
-        if key not in self._of:
-            known = next((b for b in self.bodies if b.function is function), None)
-            if known is None or receiver is not UNKNOWN:
-                known = Body(function, receiver, known is not None and known.is_generated)
-            self._of[key] = known
-        return self._of[key]
+        if key not in self.known:
+            body = next((b for b in self.bodies if b.function is function), None)
+            if body is None or receiver is not UNKNOWN:
+                body = Body(function, receiver, body is not None and body.is_generated)
+            self.known[key] = body
+        return self.known[key]
 
     def meaning(self, x: ast.AST, body: Body) -> Any:
         """The object that an expression names, UNKNOWN if it cannot be determined."""

@@ -43,8 +43,7 @@ class NumberOperators:
     def __round__(self: Any, *digits: Any) -> Any:
         """round(number, digits). Where the program computes the number, Python rounds it in each call."""
         if self.mg_expression is not None:
-            real = self.mg_pinned()
-            return round(real, *pinned(digits))
+            return round(self.mg_pinned(), *pinned(digits))
         return self.mg_called(round, *pinned(digits))
 
 

@@ -29,7 +29,7 @@ from minigrad.compiler.refusal import (
     user_frame,
     user_line,
 )
-from minigrad.compiler.trace.tracer_operators import TracerOperators, as_scalar, real_of
+from minigrad.compiler.trace.tracer_operators import TracedFlags, TracerOperators, as_scalar, real_of
 from minigrad.util.bytecode import instruction
 
 SCALAR = frozenset({np.transpose, np.squeeze, np.real, np.imag})  # functions that return a scalar for a scalar
@@ -300,24 +300,3 @@ def _is_named(frame: Any) -> bool:
     """Whether a frame of the user's reads an attribute by name: x.__array_interface__."""
     code = frame.f_code
     return not code.co_filename.startswith(OWN) and instruction(code, frame.f_lasti) in ("LOAD_ATTR", "LOAD_METHOD")
-
-
-class TracedFlags:
-    """The flags of a tracer array."""
-
-    def __init__(self, array: TracerArray) -> None:
-        object.__setattr__(self, "_array", array)
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "writeable":
-            stop(self._array.mg_trace, f"array.flags.{name}", "read the memory layout of an array outside of the step")
-        return getattr(self._array.mg_real.flags, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        x = self._array
-        if name != "writeable" or value or x.mg_parent is None:
-            stop(x.mg_trace, f"array.flags.{name} = {value}", "return a view that cannot be written")
-        setattr(x.mg_array.flags, name, value)
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name.lower())

@@ -1,4 +1,7 @@
-"""Operators and methods of tracer arrays, each by a function of NumPy's: x + y, x == y, x += y, x.sum()."""
+"""Operators and methods of tracer arrays, each by a function of NumPy's: x + y, x == y, x += y, x.sum(); and flags.
+
+Also what is asked of arguments that may be, or contain, tracers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.refusal import stop
 from minigrad.util import duck_array
 from minigrad.util.duck_array import ArrayMethods, DuckArray
 
@@ -141,6 +145,27 @@ class TracerOperators(ArrayMethods, DuckArray):
             if type(other) is float:
                 return np.sqrt(x)  # as arrays do
         return np.power(x, other) if getattr(type(other), "__array_ufunc__", 0) is not None else NotImplemented
+
+
+class TracedFlags:
+    """The flags of a tracer array."""
+
+    def __init__(self, array: Any) -> None:
+        object.__setattr__(self, "_array", array)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "writeable":
+            stop(self._array.mg_trace, f"array.flags.{name}", "read the memory layout of an array outside of the step")
+        return getattr(self._array.mg_real.flags, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        x = self._array
+        if name != "writeable" or value or x.mg_parent is None:
+            stop(x.mg_trace, f"array.flags.{name} = {value}", "return a view that cannot be written")
+        setattr(x.mg_array.flags, name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name.lower())
 
 
 ARRAYS = (TracerOperators, np.ndarray)
