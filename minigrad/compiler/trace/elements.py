@@ -18,8 +18,14 @@ from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.compiler.trace.tracer_operators import bare
 
 
-def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
-    """An index as programs contain it, with places instead of arrays, and the arrays."""
+def indexed(trace: Any, index: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, ...], list[Value]]:
+    """An index as programs contain it, with places instead of arrays, and the arrays. Later calls check their bounds.
+
+    Args:
+        trace: the trace.
+        index: of any kind.
+        shape: of the array that has the index.
+    """
     template: list[Any] = []
     arrays: list[Value] = []
     for p in index if isinstance(index, tuple) else (index,):
@@ -40,6 +46,12 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
         else:
             template.append(ArgSlot(len(arrays)))
             arrays.append(trace.operand(p))
+    rest = len(shape) - sum(p is not None and p is not Ellipsis for p in template)
+    axis = 0
+    for p in template:
+        if isinstance(p, ArgSlot):  # negative ones count from the end
+            add_check(trace, arrays[p.k], -shape[axis], shape[axis] - 1)
+        axis += rest if p is Ellipsis else p is not None
     return tuple(template), arrays
 
 
@@ -56,16 +68,6 @@ def add_check(trace: Any, value: Value, low: Any, high: Any) -> None:
         trace.add(Op("check", (value,), {"low": low, "high": high}, ()))
 
 
-def check_index(trace: Any, shape: tuple[int, ...], template: tuple[Any, ...], arrays: list[Value]) -> None:
-    """Let later calls check that the arrays of an index are within bounds; negative ones count from the end."""
-    rest = len(shape) - sum(p is not None and p is not Ellipsis for p in template)
-    axis = 0
-    for p in template:
-        if isinstance(p, ArgSlot):
-            add_check(trace, arrays[p.k], -shape[axis], shape[axis] - 1)
-        axis += rest if p is Ellipsis else p is not None
-
-
 def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     """x[index]."""
     index = _as_numbers(index)
@@ -75,9 +77,8 @@ def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     if is_basic(parts):
         part = trace.view(x, basic(x.shape, parts), another=True)
         return part if isinstance(x.mg_array[index], np.ndarray) else trace.fresh(x.mg_array[index], part.mg_value)
-    template, arrays = indexed(trace, index)
     result = x.mg_array[bare(index)]
-    check_index(trace, x.shape, template, arrays)
+    template, arrays = indexed(trace, index, x.shape)
     return trace.fresh(result, trace.emit("gather", x.mg_value, *arrays, index=template))
 
 
@@ -118,11 +119,10 @@ def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
         mask = trace.emit("reshape", index.mg_value, shape=index.shape + (1,) * (x.ndim - index.ndim))
         value = trace.emit("where", mask, fitted(trace, new, (), x.dtype), x.mg_value)
     else:
-        template, arrays = indexed(trace, index)
+        template, arrays = indexed(trace, index, x.shape)
         v = stored(trace, new, x.dtype)
         if isinstance(v, Value) and v.dtype != x.dtype:
             v = trace.emit("cast", v, dtype=x.dtype)
-        check_index(trace, x.shape, template, arrays)
         value = trace.emit("scatter", x.mg_value, v, *arrays, index=template, how="set")
     x.mg_write(value)
     x.mg_array[bare(index)] = bare(new)

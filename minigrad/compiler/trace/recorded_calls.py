@@ -16,7 +16,7 @@ from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, ArgSlot, Literal, O
 from minigrad.compiler.ir.typing import result
 from minigrad.compiler.ir.view_memory import Memory, owner
 from minigrad.compiler.refusal import CompileError, note_read, unsupported, user_line
-from minigrad.compiler.trace.elements import add_check, check_index, indexed, rewritten
+from minigrad.compiler.trace.elements import add_check, indexed, rewritten
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.compiler.trace.tracer_operators import arrays_in, bare, is_foreign, mapped
 from minigrad.reach import NUMERIC, package_of
@@ -94,8 +94,11 @@ def recorded(trace: Any, ufunc: Any, method: str, inputs: Any, options: Any) -> 
     if mask is not True:
         value = trace.emit("where", trace.operand(mask), value, target.mg_value)
     masked = {} if mask is True else {"where": bare(mask)}
-    target.mg_write(value)
     getattr(ufunc, method)(*bare(inputs), **options, **masked, out=target.mg_array)
+    try:  # after the real call, which may raise
+        target.mg_write(value)
+    except CompileError as error:
+        trace.stop(error)
     return target
 
 
@@ -142,11 +145,10 @@ def _at(trace: Any, ufunc: Any, x: Any, index: Any, *operands: Any) -> None:
         rewritten(trace, ufunc.at, x, (index, *operands), {})
         return
     target = trace.writable(x, f"np.{ufunc.__name__}.at")
-    template, arrays = indexed(trace, index)
+    template, arrays = indexed(trace, index, target.shape)
     added = trace.operand(operands[0])
     if ufunc is np.subtract:
         added = trace.emit("negative", added)
-    check_index(trace, target.shape, template, arrays)
     value = trace.emit("scatter", target.mg_value, added, *arrays, index=template, how="add")
     target.mg_write(value)
     ufunc.at(target.mg_array, bare(index), bare(operands[0]))
