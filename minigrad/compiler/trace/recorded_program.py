@@ -126,9 +126,9 @@ class RecordedProgram:
     def fresh(self, array: Any, value: Value) -> TracerArray:
         """A tracer array with its own memory."""
         is_scalar = isinstance(array, np.generic)
-        if isinstance(array, (str, bytes)) or np.asarray(array).dtype.kind not in NUMERIC:
-            unsupported(f"an array of {np.asarray(array).dtype} is made", "compute with numbers inside of the step")
         array = np.asarray(array)
+        if array.dtype.kind not in NUMERIC:
+            unsupported(f"an array of {array.dtype} is made", "compute with numbers inside of the step")
         tracer = TracerArray(self, array, Memory(array, value))
         tracer.mg_is_scalar = is_scalar
         return tracer

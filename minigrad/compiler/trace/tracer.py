@@ -114,16 +114,10 @@ class TracerArray(TracerOperators):
     nbytes = property(lambda self: self.mg_array.nbytes)
     itemsize = property(lambda self: self.mg_array.itemsize)
 
-    @property
-    def flags(self) -> Any:
-        """The flags of the array. A step may read and set only `writeable`."""
-        return TracedFlags(self)
+    flags = property(TracedFlags)
 
     def __len__(self) -> int:
         return len(self.mg_real)
-
-    def __repr__(self) -> str:
-        return repr(self.mg_no_value())
 
     def __iter__(self) -> Any:
         return iter(self.mg_real) if self.mg_is_scalar else (self[k] for k in range(len(self)))
@@ -276,9 +270,6 @@ class TracerArray(TracerOperators):
     def __sizeof__(self) -> int:
         self.mg_abort("is asked for its size in memory", "use x.nbytes")
         return int(self.mg_real.__sizeof__())
-
-    def __reduce__(self) -> Any:
-        return self.mg_no_value().__reduce__()
 
     def __copy__(self) -> Any:
         return self if self.mg_is_scalar else np.copy(self)

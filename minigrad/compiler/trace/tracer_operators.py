@@ -23,8 +23,8 @@ ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": 
 REFLECTED = {f"r{name}": ufunc for name, ufunc in ARITHMETIC.items()}
 WRITERS = ("partition", "put", "sort")
 # Functions that read the elements in Python, beside the conversions of arrays; the trace stops recording.
-READERS = {f"__{function.__name__}__": function for function in (round, format, str, math.trunc)}
-READERS |= {"tobytes": lambda x: x.tobytes()}
+READERS = {f"__{function.__name__}__": function for function in (round, format, str, repr, math.trunc)}
+READERS |= {"tobytes": lambda x: x.tobytes(), "__reduce__": lambda x: x.__reduce__()}
 
 
 def as_scalar(x: Any) -> Any:
@@ -148,7 +148,7 @@ class TracerOperators(ArrayMethods, DuckArray):
 
 
 class TracedFlags:
-    """The flags of a tracer array."""
+    """The flags of a tracer array. A step may read and set only `writeable`."""
 
     def __init__(self, array: Any) -> None:
         object.__setattr__(self, "_array", array)
