@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import linecache
 import sys
 import warnings
@@ -24,9 +23,9 @@ RULES = str(Path(tape.__file__).parents[1] / "optim")
 
 STATE = "state"
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+_KINDS: dict[CodeType, str] = {}  # whose code it is: looked up for every frame of every op
 
 
-@functools.cache  # it is looked up for every frame of every op
 def _kind(code: CodeType) -> str:
     """Whose code it is."""
     if code is PULL or code is PUSH:
@@ -45,7 +44,7 @@ def note(known: dict[Any, str]) -> str:
     primitive = scope = ""
     while frame is not None:
         code = frame.f_code
-        kind = _kind(code)
+        kind = _KINDS.get(code) or _KINDS.setdefault(code, _kind(code))
         if kind == "walk":
             node = walked.get()
             if node is None:  # the walk began before the trace: from here on the frames are not of the step

@@ -41,9 +41,10 @@ def real_of(x: Any) -> Any:
 
 def mapped(function: Callable[[Any], Any], x: Any) -> Any:
     """An argument with a function applied to it, or to all that nested tuples, lists and dictionaries contain."""
-    if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
-        return type(x)(mapped(function, part) for part in x)
-    if isinstance(x, dict):
+    kind = type(x)  # isinstance would ask a tracer for its __class__
+    if issubclass(kind, (tuple, list)) and not hasattr(kind, "_fields"):
+        return kind([mapped(function, part) for part in x])
+    if issubclass(kind, dict):
         return {name: mapped(function, part) for name, part in x.items()}
     return function(x)
 
