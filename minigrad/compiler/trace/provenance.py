@@ -40,7 +40,7 @@ def note(known: dict[Any, str]) -> str:
     Args:
         known: texts of nodes of the tape, which are made once and used for each op of a rule.
     """
-    frame: Any = sys._getframe(3)  # skip this frame, Trace.add and its caller
+    frame: Any = sys._getframe(3)  # skip this frame, RecordedProgram.add and its caller
     primitive = scope = ""
     while frame is not None:
         code = frame.f_code
