@@ -124,28 +124,30 @@ def unsupported(what: str, hint: str) -> NoReturn:
     raise CompileError(f"mg.compile: {what}, at {user_line()}\nHint: {hint}.")
 
 
-def stop(x: Any, what: str, hint: str) -> None:
-    """Stop the recording of the trace to which a tracer belongs.
+def stop(trace: Any, what: str, hint: str) -> None:
+    """Stop a recording, if it has not ended.
 
     Raises:
         CompileError: the trace is strict.
     """
-    x.mg_trace.stop(CompileError(f"mg.compile: {what}, at {user_line()}\nHint: {hint}."))
+    if trace.open:
+        trace.stop(CompileError(f"mg.compile: {what}, at {user_line()}\nHint: {hint}."))
 
 
 def note_read(x: Any) -> None:
     """The elements of a tracer array are read in Python, so what the step does may depend on them."""
-    if x.mg_trace.pin_array(x):
+    trace = x.mg_trace
+    if not trace.open or trace.pin_array(x):
         return
     frame = user_frame(sys._getframe(1))
-    why, hint = x.mg_trace.followed.reason(frame), own_hint()
+    why, hint = trace.followed.reason(frame), own_hint()
     if why and hint is None:
-        stop(x, f"a number is taken out of an array, and the compiler cannot follow its use: {why}", TAKEN_OUTSIDE)
+        stop(trace, f"a number is taken out of an array, and the compiler cannot follow its use: {why}", TAKEN_OUTSIDE)
     elif is_index(frame) and hint is None:
-        stop(x, *_described_read(x, frame))
+        stop(trace, *_described_read(x, frame))
     else:
         stop(
-            x,
+            trace,
             f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray)",
             hint
             or "return the array from the step and look at it outside; choose between values with mg.where; "
@@ -156,7 +158,7 @@ def note_read(x: Any) -> None:
 def note_conversion(x: Any) -> None:
     """A tracer array is converted by np.asarray, or assigned to a part of an array that the compiler does not know."""
     if not x.mg_trace.pin_array(x):
-        stop(x, *_described_read(x, user_frame(sys._getframe(1))))
+        stop(x.mg_trace, *_described_read(x, user_frame(sys._getframe(1))))
 
 
 def own_hint() -> str | None:

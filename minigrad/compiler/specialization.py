@@ -20,7 +20,7 @@ from minigrad.compiler.numpy.program_source import ProgramSource
 from minigrad.compiler.passes.pipeline import optimized
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.signature import Signature, fast_guard
-from minigrad.compiler.trace.trace import COMPUTED
+from minigrad.compiler.trace.recorded_program import COMPUTED
 from minigrad.engine.mutation import note_change
 from minigrad.reach import Difference, StateRef, alike
 from minigrad.reach.guards import Guard

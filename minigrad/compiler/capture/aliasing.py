@@ -10,8 +10,8 @@ from numpy.lib.array_utils import byte_bounds
 from minigrad.compiler.capture.state import StateCapture
 from minigrad.compiler.ir.view_memory import Memory, owner
 from minigrad.compiler.refusal import CompileError, unsupported, user_line
-from minigrad.compiler.trace.opaque import arrays_in
 from minigrad.compiler.trace.trace import Trace
+from minigrad.compiler.trace.tracer_operators import arrays_in
 from minigrad.reach import NUMERIC, Row, StateRef, package_of
 from minigrad.tensor.tensor import Tensor
 

@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.compiler.capture.recipes import Recipe
 from minigrad.compiler.capture.recording import Recording
 from minigrad.compiler.ir.program import ArgSlot, Buffer, Value
-from minigrad.compiler.trace.trace import COMPUTED
+from minigrad.compiler.trace.recorded_program import COMPUTED
 from minigrad.reach import bits, is_leaf
 from minigrad.util.text import short
 

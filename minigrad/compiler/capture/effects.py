@@ -18,7 +18,7 @@ from minigrad.compiler.capture.object_members import contents_of
 from minigrad.compiler.capture.recipes import Entry, Recipe
 from minigrad.compiler.capture.recording import DeferredGrad, GradProbe
 from minigrad.compiler.capture.state import StateCapture
-from minigrad.compiler.follow.function_source import at_name
+from minigrad.compiler.follow.user_functions import at_name
 from minigrad.compiler.ir.program import Buffer, Value
 from minigrad.compiler.ir.view_memory import Memory
 from minigrad.compiler.refusal import CompileError

@@ -35,7 +35,7 @@ from contextlib import contextmanager
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-from minigrad.compiler.follow.world import UNKNOWN, attribute_of
+from minigrad.compiler.follow.user_functions import UNKNOWN, attribute_of
 from minigrad.compiler.refusal import (
     MINIGRAD,
     OWN,

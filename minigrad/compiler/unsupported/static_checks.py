@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.follow.function_source import at_name
+from minigrad.compiler.follow.user_functions import at_name
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.follow.function_source import at_name
+from minigrad.compiler.follow.user_functions import at_name
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace.generators import equal
 from minigrad.reach import Row, differences
