@@ -77,7 +77,7 @@ def visit_function(reach: Collected, path: str, x: FunctionType) -> None:
         value = StateRef(cell, "cell_contents", "cell", name).get()
         if id(cell) not in reach.seen:
             reach.seen[id(cell)] = cell
-            reach.row("cell", cell, value, name)
+            reach.row("cell", cell, {"cell_contents": value}, name)
             reach.ref(cell, "cell_contents", "cell", name, value)
     if not library:
         reach.functions.append(x)
@@ -99,7 +99,7 @@ def visit_function(reach: Collected, path: str, x: FunctionType) -> None:
 def _annotations(reach: Collected, function: FunctionType) -> None:
     with suppress(Exception):  # from Python 3.14 on they are computed when they are read
         value, path = function.__annotations__, f"{function.__name__}.__annotations__"
-        reach.row("slots", function, (("__annotations__", value),), function.__name__)
+        reach.row("slots", function, {"__annotations__": value}, function.__name__)
         reach.ref(function, "__annotations__", "slot", path, value)
 
 

@@ -150,8 +150,7 @@ class Contents:
             for key, value in zip(self.keys or (), self.items, strict=True):
                 base.__setitem__(x, key, value)
         elif base in (list, deque, set):
-            base.clear(x)
-            (base.update if base is set else base.extend)(x, self.items)
+            refill(x, self.items)
         own = own_attributes(x)
         if type(own) is dict:
             own.clear()
@@ -219,11 +218,11 @@ def fields_of(kind: type) -> tuple[str, ...]:
 def refill(holder: Any, items: Any) -> None:
     """Replace the items of a list, deque or set."""
     base = base_of(holder)
+    if base is list:
+        list.__setitem__(holder, slice(None), items)
+        return
     base.clear(holder)
-    if base is set:
-        base.update(holder, items)
-    else:
-        base.extend(holder, items)
+    (base.update if base is set else base.extend)(holder, items)
 
 
 def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:

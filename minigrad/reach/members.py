@@ -61,9 +61,9 @@ def visit_members(reach: Collected, path: str, x: Any) -> None:
         names = slots_of(base)
         if not names:
             continue
-        held = [(name, StateRef(x, name, "slot", "").get()) for name in names]
-        reach.row("slots", x, tuple(held), path)
-        for name, value in held:
+        held = {name: StateRef(x, name, "slot", "").get() for name in names}
+        reach.row("slots", x, held, path)
+        for name, value in held.items():
             reach.ref(x, name, "slot", f"{before}{name}", value, x)
     if kind.__module__ != "builtins":
         visit_class(reach, kind.__name__, kind, makes=False)
@@ -74,7 +74,7 @@ def visit_members(reach: Collected, path: str, x: Any) -> None:
 def visit_field(reach: Collected, path: str, x: Any, name: str) -> None:
     """A field of an object in C that can be set: `SystemExit.code`, `property.__doc__`."""
     value = StateRef(x, name, "slot", "").get()
-    reach.row("slots", x, ((name, value),), path)
+    reach.row("slots", x, {name: value}, path)
     reach.ref(x, name, "slot", f"{path}.{name}" if path else name, value, x)
 
 

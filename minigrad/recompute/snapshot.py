@@ -14,6 +14,7 @@ from typing import Any
 from minigrad.engine.mutation import changed_since, forgotten, latest_change, note_change
 from minigrad.engine.node import next_serial
 from minigrad.reach import Row
+from minigrad.reach.rows import differs, present
 from minigrad.recompute import restore
 from minigrad.recompute.surroundings import Arrays, Loose, Root, Surroundings
 from minigrad.tensor.convert import get_default_dtype, set_default_dtype
@@ -37,7 +38,7 @@ class Snapshot:
         self.dtype = get_default_dtype()
         loose, arrays, tensors = now
         passed = [(path, t) for path, t in arguments if isinstance(t, Tensor)]
-        new = [Row("slots", t, (("data", t.data), ("node", t.node)), path) for path, t in (*tensors, *passed)]
+        new = [Row("slots", t, {"data": t.data, "node": t.node}, path) for path, t in (*tensors, *passed)]
         self.loose = [*loose, *new]
         arrays = [*arrays, *((path, x) for path, x in arguments if not isinstance(x, Tensor))]
         self._note_arrays(arrays, [*tensors, *passed])
@@ -88,7 +89,7 @@ class Snapshot:
     def _unrestorable(self) -> list[Root]:
         """The objects that were advanced or changed since and cannot be restored."""
         advanced = [(path, x) for path, x, before in self.progress if restore.progress(x) != before]
-        return advanced + [(row.path, row.holder) for row in self.surroundings.fixed if restore.differs(row)]
+        return advanced + [(row.path, row.holder) for row in self.surroundings.fixed if differs(row)]
 
     def check(self) -> None:
         """Check that everything that cannot be restored is unchanged.
@@ -156,8 +157,8 @@ class Repetition:
             set_default_dtype(snapshot.dtype)
         stable = snapshot.surroundings.stable
         for row in [*snapshot.loose, *(() if snapshot.surroundings.fits() else stable)]:
-            if restore.differs(row):
-                self.rows[id(row)] = restore.present(row)
+            if differs(row):
+                self.rows[id(row)] = present(row)
                 restore.put(row)
         for _, x, before in snapshot.copies:
             if not restore.holds(x, before):
@@ -179,7 +180,7 @@ class Repetition:
         stable = snapshot.surroundings.stable
         for row in [*snapshot.loose, *(() if not self.rows and snapshot.surroundings.fits() else stable)]:
             before = self.rows.get(id(row), row)
-            if restore.differs(before):
+            if differs(before):
                 restore.put(before)
         for x, state in self.sources:
             restore.put_source(x, state)

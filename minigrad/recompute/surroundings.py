@@ -12,6 +12,7 @@ import numpy as np
 
 from minigrad.reach import Reach, Row, is_leaf, words
 from minigrad.reach.guards import Guard
+from minigrad.reach.rows import differs, present, values
 from minigrad.recompute import restore
 from minigrad.tensor.convert import get_default_dtype
 from minigrad.tensor.tensor import Tensor
@@ -68,7 +69,7 @@ class Surroundings:
     def holds(self, x: Any) -> bool:
         """Whether x was reached, so that these surroundings keep it alive."""
         return any(
-            row.holder is x or any(v is x or (type(v) is MethodType and v.__self__ is x) for v in restore.values(row))
+            row.holder is x or any(v is x or (type(v) is MethodType and v.__self__ is x) for v in values(row))
             for row in (*self.stable, *self.loose, *self.fixed)
         )
 
@@ -76,7 +77,7 @@ class Surroundings:
         """Whether the objects of stable rows are unchanged."""
         if self.guard is not None:
             return self.guard.fits()
-        return self.dtype is get_default_dtype() and not any(map(restore.differs, self.stable))
+        return self.dtype is get_default_dtype() and not any(map(differs, self.stable))
 
     @classmethod
     def first(cls, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
@@ -85,14 +86,14 @@ class Surroundings:
 
     def current(self, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
         """These surroundings if they are unchanged, or those from another walk; and their present loose rows."""
-        if self.fits() and not any(map(restore.differs, self.fixed)):
+        if self.fits() and not any(map(differs, self.fixed)):
             loose = self.present_loose()
             if loose is not None:
                 self.calls += 1
                 if self.calls == SETTLED:
                     self.guard = Guard(self.stable, frozenset(), frozenset())
                 return self, loose
-        changed = {_key(row) for row in self.stable if restore.differs(row)}
+        changed = {_key(row) for row in self.stable if differs(row)}
         new = Surroundings(roots, self.loose_keys | changed, self.written)
         return new, (new.loose, [], [])
 
@@ -102,9 +103,9 @@ class Surroundings:
         arrays: list[tuple[str, Any]] = []
         tensors: list[tuple[str, Tensor]] = []
         for row in self.loose:
-            now = restore.present(row)
-            known = set(map(id, restore.values(row)))
-            for value in restore.values(now):
+            now = present(row)
+            known = set(map(id, values(row)))
+            for value in values(now):
                 if id(value) in known or is_leaf(value):
                     continue
                 if type(value) is np.ndarray:

@@ -23,8 +23,8 @@ def shared_gradients(capture: StateCapture) -> list[Row]:
     rows = []
     for ref, value in capture.replaced:
         if ref.is_grad and id(value) in capture.shared_grads and id(ref.holder) in capture.grads_read:
-            rows.append(Row("slots", ref.holder, (("_grad", value),), ref.path))
-            rows.append(Row("slots", value, (("data", value.data),), ref.path))
+            rows.append(Row("slots", ref.holder, {"_grad": value}, ref.path))
+            rows.append(Row("slots", value, {"data": value.data}, ref.path))
     return rows
 
 
