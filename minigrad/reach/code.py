@@ -28,6 +28,7 @@ MADE = frozenset({"__subclasses__"})  # changes with each class that is made
 LOGS = frozenset({"logging", "warnings"})
 LOGGED = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "warn"})
 IMPORTING = frozenset({"import_module", "__import__"})
+USES = ("inspected", "inspected_locals", "unindexed", "unindexed_locals", "unkeyed", "keys")
 CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
 
 
@@ -85,12 +86,8 @@ def visit_function(reach: Collected, path: str, x: FunctionType) -> None:
         reach.read_names(named.words, named.read)
         reach.call(named.explicit)
         reach.when_read("__annotations__", functools.partial(_annotations, reach, x))
-        reach.inspected |= named.inspected
-        reach.inspected_locals |= named.inspected_locals
-        reach.unindexed |= named.unindexed
-        reach.unindexed_locals |= named.unindexed_locals
-        reach.unkeyed |= named.unkeyed
-        reach.keys |= named.keys
+        for field in USES:
+            getattr(reach, field).update(getattr(named, field))
         reach.unreadable += [(f"an object whose {name} {x.__name__} assigns", x) for name in named.reassigned]
         _globals(reach, x, named)
         _imports(reach, x, named)

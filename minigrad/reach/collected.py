@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import deque
+from collections.abc import Set
 from types import BuiltinFunctionType, FunctionType, MethodWrapperType, ModuleType
 from typing import Any
 
@@ -172,7 +173,7 @@ class Collected:
         else:
             self.unnamed_in_modules.setdefault(name, []).append(visit)
 
-    def read_names(self, names: frozenset[str], read: frozenset[str] | None = None) -> None:
+    def read_names(self, names: Set[str], read: Set[str] | None = None) -> None:
         """Add names that some code uses, and visit what waits for them."""
         if COMPUTED & names:
             self.everything = True
@@ -206,7 +207,7 @@ class Collected:
         for _, visit in [pair for pairs in waiting.values() for pair in pairs]:
             visit()
 
-    def call(self, special: frozenset[str]) -> None:
+    def call(self, special: Set[str]) -> None:
         """Add special methods that some code calls by name."""
         self.everything |= not WRITERS.isdisjoint(special)
         self.called |= special
