@@ -98,8 +98,7 @@ class TraceSession:
     def _run(self, leaves: list[Any], rebuild: Any, call: Any) -> Recording:
         recording, names = self.recording, argument_names(self.function, leaves, rebuild)
         reach = self._reach(leaves, names, rebuild)
-        containers = [x for x in rebuild.containers if x is not rebuild.options]
-        containers += [x for x in rebuild.tuples if x is not call[0] and not is_leaf(x)]
+        containers = [x for x in rebuild.objects if x is not rebuild.options and x is not call[0] and not is_leaf(x)]
         recording.state_arguments = [x for x in containers if reach.by_identity or id(x) in reach.held]
         hides = rebuild.kinds and any(row.kind == "state" for row in reach.rows)  # an iterator may hold a record
         if recording.state_arguments or hides:
