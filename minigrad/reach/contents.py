@@ -230,7 +230,7 @@ def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:
     base = base_of(holder)
     if keys_of(holder) != keys:
         for key in keys:
-            if key in keys_of(holder):
+            if base.__contains__(holder, key):
                 base.__setitem__(holder, key, base.pop(holder, key))
 
 

@@ -11,7 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.reach import MISSING, Row, StateRef, base_of, elements, keys_of, pickled, put_in_order, refill
+from minigrad.reach import (
+    MISSING,
+    Contents,
+    Row,
+    StateRef,
+    base_of,
+    elements,
+    keys_of,
+    pickled,
+    put_in_order,
+    refill,
+    same_objects,
+)
 from minigrad.reach.rows import PLACES
 
 SMALL = 1 << 12  # bytes up to which an array is compared in full; a larger one by a sample
@@ -129,6 +141,12 @@ def put_source(source: Any, state: Any) -> None:
         getattr(source, "bit_generator", source).state = state
 
 
+def global_sources() -> list[tuple[str, Any]]:
+    """The sources of random numbers of NumPy and Python that all code shares."""
+    methods: list[Any] = [np.random.get_state, random.getstate]
+    return list(zip(("np.random", "the module random"), (method.__self__ for method in methods), strict=True))
+
+
 def same_state(x: Any, y: Any) -> bool:
     """Whether two states are equal; they may contain arrays."""
     try:
@@ -170,51 +188,58 @@ def _position(x: Any, depth: int = 0) -> Any:
 
 
 class State:
-    """The present content of some arrays, generators, references and containers, to be restored later.
+    """The present content of some arrays, sources, references and containers, to be restored later.
 
     For callers that know what a call changes, such as a compiled step; snapshot.py is for those that do not.
 
     Args:
         arrays: their elements are copied.
-        generators: NumPy's Generators.
+        sources: sources of random numbers.
         refs: references to values; the gradient of a Tensor is one.
-        lists: lists, deques and sets whose length changes.
+        lists: lists, deques and sets whose items change.
         dicts: dictionaries whose order changes, in addition to those of the references.
+        objects: containers and objects of which anything may change.
     """
 
     def __init__(
         self,
         arrays: Iterable[Any],
-        generators: Iterable[Any],
+        sources: Iterable[Any],
         refs: Iterable[StateRef],
-        lists: Iterable[Any],
+        lists: Iterable[Any] = (),
         dicts: Iterable[Any] = (),
+        objects: Iterable[Any] = (),
     ) -> None:
         self.arrays = [(a, a.copy()) for a in arrays]
-        self.generators = [(g, g.bit_generator.state) for g in generators]
+        self.sources = [(x, source_state(x)) for x in sources]
         self.places = [(ref, value_at(ref)) for ref in refs]
         self.lists = [(holder, elements(holder)) for holder in lists]
         holders = [ref.holder for ref, _ in self.places if ref.kind == "item"]
         self.dicts = [(holder, keys_of(holder)) for holder in {id(x): x for x in [*holders, *dicts]}.values()]
+        self.objects = [(x, Contents(x)) for x in objects]
 
     def now(self) -> State:
         """The present state of the same objects."""
-        parts = self.arrays, self.generators, self.places, self.lists, self.dicts
+        parts = self.arrays, self.sources, self.places, self.lists, self.dicts, self.objects
         return State(*([x for x, _ in part] for part in parts))
 
     def put(self) -> None:
         """Restore the state."""
-        for array, copy in self.arrays:
-            if array.flags.writeable:
-                np.copyto(array, copy)
-        for generator, state in self.generators:
-            generator.bit_generator.state = state
+        for x, held in self.objects:
+            held.put(x)
         for ref, value in self.places:
-            ref.set(value)
+            if ref.get() is not value:
+                ref.set(value)
         for holder, items in self.lists:
-            refill(holder, items)
+            if not same_objects(elements(holder), items):
+                refill(holder, items)
         for holder, keys in self.dicts:
             put_in_order(holder, keys)
+        for array, copy in reversed(self.arrays):  # a later copy may contain what was written before it was made
+            if array.flags.writeable:
+                np.copyto(array, copy)
+        for source, state in self.sources:
+            put_source(source, state)
 
 
 def value_at(ref: StateRef) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Container, Iterable, Sequence
 from types import MethodType, ModuleType
 from typing import Any
@@ -156,8 +155,7 @@ def _sources(reach: Reach) -> list[tuple[str, Any]]:
     sources = [("minigrad's global generator", rng.generator()), *reach.sources.values()]
     modules = {value.__name__ for _, value in reach.refs if isinstance(value, ModuleType)}
     if "random" in reach.names or modules & {"random", "numpy.random"}:
-        common: Any = np.random.get_state
-        sources += [("np.random", common.__self__), ("the module random", random.random.__self__)]  # type: ignore[attr-defined]
+        sources += restore.global_sources()
     return list({id(getattr(x, "bit_generator", x)): (path, x) for path, x in sources}.values())
 
 

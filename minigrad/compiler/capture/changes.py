@@ -26,11 +26,9 @@ from minigrad.reach import (
     elements,
     keys_of,
     pickled,
-    put_in_order,
-    refill,
     same_objects,
 )
-from minigrad.recompute.restore import put_source, source_state
+from minigrad.recompute.restore import State
 from minigrad.tensor.tensor import Tensor
 
 
@@ -191,7 +189,7 @@ def _changed_numbers(before: tuple[Any, ...], now: Any) -> list[int]:
 # Undo
 
 
-class Undo:
+class Undo(State):
     """The state before a call: contents of arrays, places, containers and generators.
 
     Arrays are copied before they are first written: the trace calls `keep` before it records a write, and `keep_all`
@@ -200,25 +198,25 @@ class Undo:
     """
 
     def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
-        self.trace = capture.trace
-        self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
-        self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
-        self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
-        self.data = [(x, x.data) for x in leaves if type(x) is Tensor]
-        self.gradients = [(grad, grad.data) for _, grad in self.grads if type(grad) is Tensor]
-        self.contents = capture.contents
-        self.arguments: list[tuple[Any, Contents]] = []  # containers among the arguments, and their contents
-        self.arrays: list[tuple[Any, Any]] = []  # and copies, in the order in which they were made
-        self.known: set[Any] = set()  # parts of memories that were copied
-        for x in [x for _, x in self.places] + leaves:
-            if type(x) is np.ndarray and x.dtype.kind not in NUMERIC and x.flags.writeable:
-                self.arrays.append((x, x.copy()))
-        sources = [x for _, x in capture.reach.sources.values()]
+        self.trace, self.classes, reach = capture.trace, capture.classes, capture.reach
+        places = [ref for ref, _ in reach.refs if ref.kind not in ("partial", "index")]  # lists are refilled
+        tensors = [x for x in leaves if type(x) is Tensor]
+        places += [StateRef(x, key, "slot", "") for x in tensors for key in ("data", "_grad")]
+        grads = [ref.holder.grad for ref in places if ref.is_grad]
+        places += [StateRef(grad, "data", "slot", "") for grad in grads if type(grad) is Tensor]
+        objects = [*(x for _, x in reach.refs), *leaves]
+        arrays = [x for x in objects if type(x) is np.ndarray and x.dtype.kind not in NUMERIC and x.flags.writeable]
+        sources = [x for _, x in reach.sources.values()]
         sources += [x for x in leaves if isinstance(x, np.random.Generator)]
-        self.sources = [(x, source_state(x)) for x in sources if not hasattr(type(x), "minigrad_tracer")]
-        self.classes = capture.classes
-        states = [row for row in capture.reach.rows if row.kind == "state"]
+        sources = [x for x in sources if not hasattr(type(x), "minigrad_tracer")]
+        containers = [x for x, _, _ in capture.contents]
+        lists = [x for x in containers if not isinstance(x, dict)]
+        super().__init__(arrays, sources, places, lists, [x for x in containers if isinstance(x, dict)])
+        self.containers = capture.contents
+        self.known: set[Any] = set()  # parts of memories that were copied
+        states = [row for row in reach.rows if row.kind == "state"]
         self.iterators = [(row, copied) for row in states if (copied := _copy(row.holder)) is not None]
+        self.holders = [(ref, value) for ref, value in reach.refs if ref.kind != "partial"]
 
     def keep(self, x: TracerArray) -> None:
         """Copy the real array of a tracer array that is about to be written, if it is from outside."""
@@ -241,42 +239,23 @@ class Undo:
 
     def watch_arguments(self, pairs: list[tuple[Any, Any]]) -> None:
         """Note the contents of the containers among the arguments, of which the step gets copies."""
-        self.arguments = [(x, Contents(x)) for x, _ in pairs]
+        self.objects = [(x, Contents(x)) for x, _ in pairs]
 
     def put_back(self) -> None:
-        """Restore the state."""
-        for x, held in self.arguments:
-            held.put(x)
-        for ref, value in self.places:
-            if ref.kind != "index" and ref.get() is not value and not ref.is_grad:  # lists are refilled below
-                ref.set(value)
-        for tensor, grad in self.grads:
-            tensor._grad = grad
-        for tensor, data in self.data + self.gradients:
-            tensor.data = data
-        self._put_back_contents()
-        for real, copied in reversed(self.arrays):  # a later copy may contain what was written before it was made
-            np.copyto(real, copied)
-        for source, state in self.sources:
-            put_source(source, state)
-        for row, copied in self.iterators:
-            if not alike(pickled(row.holder), row.held) and not _rewound(row.holder, copied):
-                for ref, value in self.places:
-                    if value is row.holder:
-                        ref.set(copied)
-
-    def _put_back_contents(self) -> None:
-        """Restore containers, and remove from classes what the step has added."""
-        for holder, before, _ in self.contents:
+        """Restore the state, and remove from dictionaries and classes what the step has added."""
+        for holder, before, _ in self.containers:
             if isinstance(holder, dict):
                 for key in [key for key in keys_of(holder) if key not in before]:
                     base_of(holder).pop(holder, key)
-                put_in_order(holder, list(before))
-            elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
-                refill(holder, before)
+        self.put()
         for kind, names, _ in self.classes:
             for name in vars(kind).keys() - names:
                 delattr(kind, name)
+        for row, copied in self.iterators:
+            if not alike(pickled(row.holder), row.held) and not _rewound(row.holder, copied):
+                for ref, value in self.holders:
+                    if value is row.holder:
+                        ref.set(copied)
 
 
 def _copy(x: Any) -> Any:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
-
-import numpy as np
 
 from minigrad.compiler.follow.function_source import at_name
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace.generators import equal
 from minigrad.reach import Row, differences
-from minigrad.recompute.restore import put_source, source_state
+from minigrad.recompute.restore import global_sources, put_source, source_state
 from minigrad.util import rng
 
 NP_RANDOM = ("rand", "randn", "randint", "normal", "uniform", "permutation", "shuffle", "choice", "seed", "sample")
+OWN = "minigrad's global generator"
 UNTRACED = frozenset({"state", "content", "objects", "described", "abstract"})  # kinds of rows
 
 
@@ -31,9 +29,10 @@ class UntrackedRandomness:
 
     def __init__(self, reached: Iterable[Any], others: Iterable[Row], functions: Iterable[FunctionType] = ()) -> None:
         self.functions = list(functions)
-        self.generators = [(x, source_state(x)) for x in reached]
+        shared = [*global_sources(), (OWN, rng._global())]
+        named = [*shared, *((f"a {type(x).__name__}", x) for x in reached)]
+        self.sources = [(name, x, source_state(x)) for name, x in named]
         self.others = list(others)
-        self.common = _common()
 
     def check(self, traced: Iterable[Any]) -> None:
         """Check that all draws were recorded.
@@ -44,14 +43,9 @@ class UntrackedRandomness:
         Raises:
             CompileError: there were others.
         """
-        now = _common()
-        seen = {id(x) for x in traced}
-        changed = [
-            name
-            for name, state in self.common.items()
-            if not equal(now[name], state) and (name != "minigrad's global generator" or id(rng._global()) not in seen)
-        ]
-        changed += [f"a {type(x).__name__}" for x, state in self.generators if not equal(source_state(x), state)]
+        is_traced = any(x is rng._global() for x in traced)
+        sources = [(name, x, state) for name, x, state in self.sources if not (is_traced and name == OWN)]
+        changed = [name for name, x, state in sources if not equal(source_state(x), state)]
         if changed:
             names = ("random", *NP_RANDOM) if changed[0] in ("np.random", "the module random") else ()
             raise CompileError(
@@ -70,17 +64,5 @@ class UntrackedRandomness:
 
     def put_back(self) -> None:
         """Restore the states of all generators. Iterators and other objects cannot be restored."""
-        random.setstate(self.common["the module random"])
-        np.random.set_state(self.common["np.random"])  # noqa: NPY002
-        bits = rng._global().bit_generator
-        bits.state = {**bits.state, "state": self.common["minigrad's global generator"]}
-        for x, state in self.generators:
+        for _, x, state in self.sources:
             put_source(x, state)
-
-
-def _common() -> dict[str, Any]:
-    return {
-        "np.random": np.random.get_state(legacy=False),  # noqa: NPY002  # the user's, which is only read
-        "the module random": random.getstate(),
-        "minigrad's global generator": rng._global().bit_generator.state["state"],
-    }
