@@ -107,6 +107,15 @@ def empty_like(kind: Any, option: Any = None) -> Any:
     return object.__new__(kind)
 
 
+def remade(x: Any, parts: list[Any]) -> Any:
+    """A tuple or frozenset like x with other elements."""
+    kind = type(x)
+    new = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    if own := own_attributes(x):
+        vars(new).update(own)
+    return new
+
+
 # Structures
 
 

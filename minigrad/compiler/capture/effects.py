@@ -14,9 +14,9 @@ import numpy as np
 
 from minigrad.compiler.capture.arguments import can_be_made
 from minigrad.compiler.capture.leaving import Leaving, address_of, base_of_view, is_live, view_steps
-from minigrad.compiler.capture.object_members import contents_of
 from minigrad.compiler.capture.recipes import Entry, Recipe
 from minigrad.compiler.capture.recording import DeferredGrad, GradProbe
+from minigrad.compiler.capture.settle import contents_of
 from minigrad.compiler.capture.state import StateCapture
 from minigrad.compiler.follow.function_source import at_name
 from minigrad.compiler.ir.program import Buffer, Value

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.capture.object_members import contents_of
+from minigrad.compiler.capture.settle import contents_of
 from minigrad.compiler.capture.state import StateCapture
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace.tracer import TracerArray

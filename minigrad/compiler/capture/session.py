@@ -13,18 +13,17 @@ import numpy as np
 from minigrad.compiler.capture.arguments import argument_names, empty_like
 from minigrad.compiler.capture.assembly import assemble, check_fetched
 from minigrad.compiler.capture.changes import Undo, note_changes
+from minigrad.compiler.capture.exceptions import is_about_tracers, watching_exceptions
 from minigrad.compiler.capture.recording import Recording
 from minigrad.compiler.capture.settle import settle
 from minigrad.compiler.capture.state import StateCapture
+from minigrad.compiler.capture.static_checks import unsupported_state
+from minigrad.compiler.capture.system_calls import UNTRACED, UntrackedRandomness, watching_calls
 from minigrad.compiler.follow.flow import follow
 from minigrad.compiler.refusal import CompileError, line_of
 from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.traced_builtins import renamed_builtins
 from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.compiler.unsupported.exceptions import is_about_tracers, watching_exceptions
-from minigrad.compiler.unsupported.static_checks import unsupported_state
-from minigrad.compiler.unsupported.system_calls import watching_calls
-from minigrad.compiler.unsupported.untracked_randomness import UNTRACED, UntrackedRandomness
 from minigrad.engine.tracing import active
 from minigrad.reach import CacheState, Reach, is_leaf, own_attributes
 from minigrad.tensor.naming import probe

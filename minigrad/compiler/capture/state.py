@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.capture.object_members import remade
+from minigrad.compiler.capture.arguments import remade
 from minigrad.compiler.capture.recording import ArrayInput, GradProbe, NumberInput
 from minigrad.compiler.ir.program import Buffer
 from minigrad.compiler.ir.view_memory import owner

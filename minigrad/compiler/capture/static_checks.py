@@ -16,11 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.follow.function_source import at_name
-from minigrad.compiler.refusal import CompileError
-from minigrad.compiler.trace.traced_number import TracedNumber
-from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.compiler.unsupported.system_calls import (
+from minigrad.compiler.capture.system_calls import (
     ALLOWED,
     FUNCTIONS,
     is_in_c,
@@ -29,6 +25,10 @@ from minigrad.compiler.unsupported.system_calls import (
     is_opaque_class,
     name_of_impure,
 )
+from minigrad.compiler.follow.function_source import at_name
+from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.trace.traced_number import TracedNumber
+from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.reach import MISSING, STANDARD, Reach, StateRef, own_attributes, package_of, variable
 from minigrad.reach.code_names import names_of
 
