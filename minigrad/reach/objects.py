@@ -183,9 +183,7 @@ def _follow_weakly(reach: Collected, path: str, ref: Any, x: Any) -> None:
 
 def visit_variable(reach: Collected, path: str, x: Any) -> None:
     """A context variable."""
-    value = StateRef(x, "value", "variable", x.name).get()
-    reach.row("variable", x, {"value": value}, x.name)
-    reach.ref(x, "value", "variable", x.name, value)
+    reach.place("variable", x, "value", x.name)
 
 
 def visit_partial(reach: Collected, path: str, x: Any) -> None:
@@ -210,9 +208,7 @@ def visit_descriptor(reach: Collected, path: str, x: Any) -> None:
 
 def visit_cell(reach: Collected, path: str, x: Any) -> None:
     """A cell that is held as an object, taken from a function's __closure__."""
-    value = StateRef(x, "cell_contents", "cell", path).get()
-    reach.row("cell", x, {"cell_contents": value}, path)
-    reach.ref(x, "cell_contents", "cell", path, value)
+    reach.place("cell", x, "cell_contents", path)
 
 
 def visit_opaque(reach: Collected, path: str, x: Any) -> None:

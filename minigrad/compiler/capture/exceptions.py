@@ -32,7 +32,7 @@ import queue
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from minigrad.compiler.follow.world import UNKNOWN, attribute_of
@@ -81,29 +81,32 @@ def is_about_tracers(error: BaseException, numbers: list[Any]) -> bool:
 
 def _is_of_c_code(error: BaseException) -> bool:
     """Whether an exception comes from C code, from Python's library, or from a tracer that hides an attribute."""
-    step = error.__traceback__
-    while step is not None and step.tb_next is not None:
-        step = step.tb_next
-    name = step.tb_frame.f_code.co_filename if step is not None else ""
-    if step is None or name.startswith(OWN):  # an eager step raises what the real array or number raises
+    steps = _steps(error.__traceback__)
+    name = steps[-1].tb_frame.f_code.co_filename if steps else ""
+    if not steps or name.startswith(OWN):  # an eager step raises what the real array or number raises
         return isinstance(error, HiddenAttribute)
-    op = instruction(step.tb_frame.f_code, step.tb_lasti)
+    op = instruction(steps[-1].tb_frame.f_code, steps[-1].tb_lasti)
     return is_of_library(name) or name.endswith(".pyx") or op.startswith((*CALLS, "MATCH_CLASS"))
 
 
 def _is_about_operands(error: BaseException) -> bool:
     """Whether C code raised an exception when a user's code called it with something that is recorded."""
-    step = error.__traceback__
-    while step is not None and step.tb_next is not None and not _is_of_cython(step.tb_next.tb_frame):
-        step = step.tb_next
-    if step is None or step.tb_frame.f_code.co_filename.startswith(OWN):
+    steps = _steps(error.__traceback__)
+    cython = (k for k, x in enumerate(steps) if k and x.tb_frame.f_code.co_filename.endswith(".pyx"))
+    steps = steps[: next(cython, None)]
+    if not steps or steps[-1].tb_frame.f_code.co_filename.startswith(OWN):
         return False
-    is_call = instruction(step.tb_frame.f_code, step.tb_lasti).startswith(CALLS)
-    return is_call and not _are_plain(step.tb_frame, step.tb_lasti)
+    frame, offset = steps[-1].tb_frame, steps[-1].tb_lasti
+    return instruction(frame.f_code, offset).startswith(CALLS) and not _are_plain(frame, offset)
 
 
-def _is_of_cython(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.endswith(".pyx")
+def _steps(traceback: TracebackType | None) -> list[TracebackType]:
+    """The frames through which an exception went, the one that raised it last."""
+    steps = []
+    while traceback is not None:
+        steps.append(traceback)
+        traceback = traceback.tb_next
+    return steps
 
 
 # Exceptions that the step catches
@@ -190,10 +193,7 @@ def _may_depend_on_arrays(kind: type[BaseException], traceback: Any) -> bool:
     """
     if issubclass(kind, HiddenAttribute):
         return True
-    steps = []
-    while traceback is not None:
-        steps.append(traceback)
-        traceback = traceback.tb_next
+    steps = _steps(traceback)
     while len(steps) > 1 and steps[-1].tb_frame.f_code.co_filename == traced_builtins.__file__:
         steps.pop()  # the replacement of int() has called it
     names = [step.tb_frame.f_code.co_filename for step in steps]

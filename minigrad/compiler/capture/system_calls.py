@@ -202,22 +202,14 @@ def reaches_system(reach: Reach) -> bool:
 
 # Frames
 
-_OWNERS: dict[CodeType, str] = {}
 
-
+@functools.lru_cache(maxsize=4096)
 def _owner_of(code: CodeType) -> str:
     """Whose code it is: "own" (minigrad's), "numpy", "library" (Python's) or "user"."""
-    owner = _OWNERS.get(code)
-    if owner is None:
-        name = code.co_filename
-        if name.startswith((MINIGRAD, *GENERATED)):
-            owner = "own"
-        elif name.startswith(NUMPY):
-            owner = "numpy"
-        else:
-            owner = "library" if is_of_library(name) else "user"
-        _OWNERS[code] = owner
-    return owner
+    name = code.co_filename
+    if name.startswith((MINIGRAD, *GENERATED)):
+        return "own"
+    return "numpy" if name.startswith(NUMPY) else "library" if is_of_library(name) else "user"
 
 
 def _is_called_by_minigrad(frame: FrameType) -> bool:
