@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from minigrad.compiler.capture.changes import find_exempt
 from minigrad.compiler.capture.effects import recipe_of
 from minigrad.compiler.capture.recording import Recording
 from minigrad.compiler.capture.state import StateCapture
@@ -22,15 +21,7 @@ from minigrad.reach import NUMERIC, Row, StateRef, package_of
 from minigrad.tensor.tensor import Tensor
 
 
-def assemble(
-    recording: Recording,
-    trace: Trace,
-    capture: StateCapture,
-    leaves: list[Any],
-    result: Any,
-    growing: dict[int, Any],
-    replaced: set[Any],
-) -> None:
+def assemble(recording: Recording, trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> None:
     """Fill a recording with the program of a call that was recorded to its end.
 
     Args:
@@ -39,8 +30,6 @@ def assemble(
         capture: the state, with its changes.
         leaves: of the arguments.
         result: of the call, with tracers.
-        growing: lists to which other recordings have appended, by id.
-        replaced: places in which other recordings have put new containers that are never read.
 
     Raises:
         CompileError: no program can do what the call did.
@@ -85,7 +74,6 @@ def assemble(
     ]
     for g, _ in recording.generator_leaves:
         program.generators[g] = GeneratorSlot(program.generators[g])
-    find_exempt(recording, capture, growing, replaced)
     recording.parameters = _roots_of_parameters(capture, stores)
     recording.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.compiler.capture.arguments import argument_names, empty_like
 from minigrad.compiler.capture.assembly import assemble, check_fetched
-from minigrad.compiler.capture.changes import Undo, note_changes
+from minigrad.compiler.capture.changes import Undo, find_exempt, note_changes
 from minigrad.compiler.capture.exceptions import is_about_tracers, watching_exceptions
 from minigrad.compiler.capture.recording import Recording
 from minigrad.compiler.capture.settle import settle
@@ -206,7 +206,8 @@ class TraceSession:
             trace.draws.check()
             check_fetched(recording, capture)
             self.is_recorded = True
-            assemble(recording, trace, capture, leaves, result, self.growing, self.replaced)
+            assemble(recording, trace, capture, leaves, result)
+            find_exempt(recording, capture, self.growing, self.replaced)
         except CompileError as error:
             recording.again |= error.again
             recording.once = error.once

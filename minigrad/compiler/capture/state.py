@@ -103,9 +103,6 @@ class StateCapture:
             if ref.is_grad:
                 continue
             if by_value and by_value.get(id(value)) is ref:
-                if isinstance(value, (np.floating, np.integer)):
-                    self._install(ref, value, self._scalar(ref, value))
-                    continue
                 if isinstance(value, tuple):
                     for k, part in enumerate(value):
                         self._fetch(ref, part, items=(k,))
@@ -131,28 +128,23 @@ class StateCapture:
             self._install(data, present.data, self._traced(present.data, data))
         self._install(ref, present, GradProbe(present, self.grads_read))
 
-    def _scalar(self, ref: StateRef, value: Any) -> Any:
-        """Let a NumPy scalar be an input that is read from its place at each call."""
-        number = len(self.arguments) + len(self.arrays)
-        self.arrays.append(ArrayInput(ref, value, number))
-        tracer = self.trace.argument(np.asarray(value), ref.path, number)
-        tracer.mg_is_scalar = True
-        self.trace.scalars[id(tracer.mg_memory)] = ref.identity
-        return tracer
-
     def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None, items: tuple[int, ...] = ()) -> None:
-        """Let an array be an input that is read from its place at each call."""
+        """Let an array or a NumPy scalar be an input that is read from its place at each call."""
         array = value.data if type(value) is Tensor else value
-        if type(value) is Tensor and isinstance(array, np.generic):  # as of a loss
-            number = len(self.arguments) + len(self.arrays)
-            self.arrays.append(ArrayInput(ref, value, number, leaf, items))
-            tracer = self.trace.argument(np.asarray(array), ref.path, number)
-            tracer.mg_is_scalar = True
+        is_scalar = not items and isinstance(value, (np.floating, np.integer))
+        is_loss = type(value) is Tensor and isinstance(array, np.generic)
+        is_array = type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array)
+        if not (is_scalar or is_loss or is_array):
+            return
+        number = len(self.arguments) + len(self.arrays)
+        self.arrays.append(ArrayInput(ref, value, number, leaf, items))
+        tracer = self.trace.argument(np.asarray(array), ref.path, number)
+        tracer.mg_is_scalar = is_scalar or is_loss
+        if is_scalar:
+            self.trace.scalars[id(tracer.mg_memory)] = ref.identity
+            self._install(ref, value, tracer)
+        elif is_loss:
             self._install(StateRef(value, "data", "slot", ref.path), array, tracer)
-        elif type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
-            number = len(self.arguments) + len(self.arrays)
-            self.arrays.append(ArrayInput(ref, value, number, leaf, items))
-            self.trace.argument(array, ref.path, number)
 
     def _is_alone(self, array: Any) -> bool:
         """Whether no other array of the state shares its memory."""
