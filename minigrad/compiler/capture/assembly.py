@@ -22,14 +22,7 @@ from minigrad.tensor.tensor import Tensor
 
 
 def assemble(recording: Recording, trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> None:
-    """Fill a recording with the program of a call that was recorded to its end.
-
-    Args:
-        recording: of the call.
-        trace: of the call.
-        capture: the state, with its changes.
-        leaves: of the arguments.
-        result: of the call, with tracers.
+    """Fill a recording with the program of a call that was recorded to its end, and returned a result with tracers.
 
     Raises:
         CompileError: no program can do what the call did.

@@ -124,11 +124,7 @@ def _filled(capture: StateCapture) -> list[tuple[Any, Any, Contents, Contents, i
 def find_exempt(recording: Recording, capture: StateCapture, growing: dict[int, Any], replaced: set[Any]) -> None:
     """Note in a recording which places guards must leave out, and which the step itself changes in each call.
 
-    Args:
-        recording: the recording.
-        capture: the state.
-        growing: lists to which other recordings have appended, by id.
-        replaced: places where other recordings have put new containers.
+    Other recordings have appended to the lists in `growing`, by id, and put new containers in the places of `replaced`.
     """
     exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
     exempt |= {x.ref.identity for x in capture.arrays}

@@ -25,18 +25,12 @@ from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.reach import MISSING, Contents, StateRef, is_leaf, own_attributes, package_of, slots_of
+from minigrad.reach import MISSING, Contents, StateRef, attributes_of, is_leaf, own_attributes, package_of, slots_of
 from minigrad.tensor.tensor import Tensor
 
 
 def recipe_of(trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> Recipe:
-    """The recipe of a recorded call.
-
-    Args:
-        trace: the trace.
-        capture: the state, with its changes.
-        leaves: of the arguments.
-        result: of the call, with tracers.
+    """The recipe of a recorded call, from the state with its changes, the leaves of the arguments and the result.
 
     Raises:
         CompileError: no program can return or leave this.
@@ -154,17 +148,12 @@ class _Builder:
             return self._add("object", x)
         if kind is MethodType and isinstance(x.__func__, FunctionType):
             return self._add("method", x.__func__, self._entry(x.__self__, f"{path}.__self__"))
-        own = own_attributes(x)
-        slots = [name for base in kind.__mro__ for name in slots_of(base)]
-        is_strange = package_of(kind) in ("builtins", "numpy") or not (own is not None or slots)
+        has_attributes = own_attributes(x) is not None or any(map(slots_of, kind.__mro__))
+        is_strange = package_of(kind) in ("builtins", "numpy") or not has_attributes
         if is_strange or not can_be_made(kind):
             hint = "return arrays, Tensors, numbers, or objects with attributes"
             raise _cannot_make(f"{kind.__name__} is left in {path}", hint)
-        attributes = [("own", n, self._entry(v, f"{path}.{n}")) for n, v in (own or {}).items()]
-        for name in slots:
-            value = StateRef(x, name, "slot", "").get()
-            if value is not MISSING:
-                attributes.append(("slot", name, self._entry(value, f"{path}.{name}")))
+        attributes = [(how, name, self._entry(value, f"{path}.{name}")) for how, name, value in attributes_of(x)]
         return self._add("instance", kind, attributes)
 
     def _tensor(self, x: Tensor, path: str) -> int:

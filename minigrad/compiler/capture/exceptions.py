@@ -67,10 +67,6 @@ def is_about_tracers(error: BaseException, numbers: list[Any]) -> bool:
     """Whether an exception may be about a tracer. The step then runs again, eagerly, and raises its own exceptions.
 
     C code may say anything about a tracer that it does not accept. The user's own code raises with `raise`.
-
-    Args:
-        error: the exception.
-        numbers: the traced numbers of the step.
     """
     if isinstance(error, (ValueError, NotImplementedError, BufferError)):
         return _is_about_operands(error)
@@ -113,11 +109,7 @@ def _steps(traceback: TracebackType | None) -> list[TracebackType]:
 
 
 class CaughtExceptions:
-    """Notes the first exception about something recorded that a step catches.
-
-    Args:
-        trace: the trace of the step.
-    """
+    """Notes the first exception about something recorded that a step catches."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -226,12 +218,7 @@ MANY = 10_000  # items of a container that are looked at
 
 
 def _are_plain(frame: FrameType, offset: int) -> bool:
-    """Whether no operand of an expression is, or contains, something that is recorded.
-
-    Args:
-        frame: of the user's.
-        offset: of the instruction that the expression ends with.
-    """
+    """Whether no operand of the user's expression that ends at an instruction is or contains what is recorded."""
     code = list(dis.get_instructions(frame.f_code))
     k = max(k for k, op in enumerate(code) if op.offset <= offset)  # a suspended frame may be behind its call
     if not code[k].opname.startswith(SPANNING):

@@ -20,12 +20,7 @@ from minigrad.util.pytree import flatten
 
 
 class Leaving:
-    """The arrays and Tensors that leave a step.
-
-    Args:
-        capture: the state, with its changes.
-        leaves: of the arguments.
-        result: of the call, with tracers.
+    """The arrays and Tensors that leave a step: in its result, with tracers, and in places that it has changed.
 
     Attributes:
         live: leaves of the result, and places of Tensors, that carry gradients. `live_ids`: the ids of these Tensors.

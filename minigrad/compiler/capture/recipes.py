@@ -226,7 +226,7 @@ def _leaf_tensor(value: Any) -> Tensor:
 def _instance(kind: Any, attributes: list[tuple[str, str]], values: list[Any]) -> Any:
     instance = object.__new__(kind)
     for (how, name), value in zip(attributes, values, strict=True):
-        if how == "own":
+        if how == "item":
             vars(instance)[name] = value
         else:
             object.__setattr__(instance, name, value)

@@ -54,11 +54,7 @@ FUNCTIONS = frozenset({BuiltinFunctionType, MethodWrapperType})
 
 
 class SystemCalls:
-    """Aborts the recording at the first call of C code that is not known to compute only.
-
-    Args:
-        trace: the trace of the step.
-    """
+    """Aborts the recording at the first call of C code that is not known to compute only."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -265,10 +261,7 @@ class UntrackedRandomness:
         self.others = list(others)
 
     def check(self, traced: Iterable[Any]) -> None:
-        """Check that all draws were recorded.
-
-        Args:
-            traced: Generators whose draws the trace has recorded.
+        """Check that all draws were recorded; the trace has recorded those of the Generators in `traced`.
 
         Raises:
             CompileError: there were others.
