@@ -78,11 +78,6 @@ class Surroundings:
             return self.guard.fits()
         return self.dtype is get_default_dtype() and not any(map(differs, self.stable))
 
-    @classmethod
-    def first(cls, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
-        """Surroundings from a first walk, and their loose rows, of which there are none yet."""
-        return cls(roots), ([], [], [])
-
     def current(self, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
         """These surroundings if they are unchanged, or those from another walk; and their present loose rows."""
         if self.fits() and not any(map(differs, self.fixed)):

@@ -33,9 +33,29 @@ from minigrad.tensor.tensor import Tensor
 
 
 def note_changes(capture: StateCapture) -> None:
-    """Note what the step has changed, before tracers are replaced by real objects again."""
-    capture.changes, capture.resized = _changed_places(capture), _resized(capture)
-    capture.reordered, capture.filled = _reordered(capture), _filled(capture)
+    """Note what the step has changed, before tracers are replaced by real objects again.
+
+    Lists and deques have another length or order than before, and dictionaries another order of their keys than adding
+    and removing keys would leave.
+    """
+    capture.changes, capture.resized, capture.reordered = _changed_places(capture), [], []
+    for holder, before, path in capture.contents:
+        if isinstance(holder, dict):
+            keys = keys_of(holder)
+            if keys != [*(key for key in before if key in keys), *(key for key in keys if key not in before)]:
+                capture.reordered.append((holder, keys, path))
+        elif isinstance(holder, set):
+            if holder != before:
+                capture.resized.append((holder, list(before), path))
+        else:
+            items = [capture.original(x) for x in elements(holder)]
+            if len(items) != len(before) or (isinstance(holder, deque) and not same_objects(items, before)):
+                capture.resized.append((holder, before, path))
+    capture.filled = [
+        (mine, original, before, now, k)
+        for mine, original, before, k in capture.copies.values()
+        if before is not None and not before.is_same(now := Contents(mine))
+    ]
 
 
 def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
@@ -68,54 +88,16 @@ def _changed_places(capture: StateCapture) -> list[tuple[StateRef, Any, Any]]:
             now = ref.get()  # the data or the gradient of an argument
             if now is not capture.installed[ref.identity]:
                 changed.append((ref, before, now))
-    for holder, before, path in capture.contents:
-        if isinstance(holder, dict):
-            for key in [key for key in keys_of(holder) if key not in before and (id(holder), key) not in known]:
-                ref = StateRef(holder, key, "item", f"{path}.{key}" if path else str(key))
-                changed.append((ref, MISSING, ref.get()))
-    return changed + [(ref, MISSING, ref.get()) for ref in _new_attributes(capture) if ref.identity not in known]
-
-
-def _new_attributes(capture: StateCapture) -> list[StateRef]:
-    """Attributes that classes did not have before."""
-    return [
-        StateRef(kind, name, "class", f"{path}.{name}")
-        for kind, names, path in capture.classes
-        for name in vars(kind).keys() - names
+    new = [
+        StateRef(holder, key, "item", f"{path}.{key}" if path else str(key))
+        for holder, before, path in capture.contents
+        if isinstance(holder, dict)
+        for key in keys_of(holder)
+        if key not in before
     ]
-
-
-def _reordered(capture: StateCapture) -> list[tuple[Any, list[Any], str]]:
-    """Dictionaries whose keys have another order than adding and removing keys would leave, with that order."""
-    changed = []
-    for holder, before, path in capture.contents:
-        if isinstance(holder, dict):
-            now = keys_of(holder)
-            if now != [*(key for key in before if key in now), *(key for key in now if key not in before)]:
-                changed.append((holder, now, path))
-    return changed
-
-
-def _resized(capture: StateCapture) -> list[tuple[Any, list[Any], str]]:
-    """Lists and deques with another length or order than before, and sets that have changed, with what they held."""
-    changed: list[tuple[Any, list[Any], str]] = []
-    for holder, before, path in capture.contents:
-        if isinstance(holder, (list, deque)):
-            now = [capture.original(x) for x in elements(holder)]
-            if len(now) != len(before) or (isinstance(holder, deque) and not same_objects(now, before)):
-                changed.append((holder, before, path))
-        elif isinstance(holder, set) and holder != before:
-            changed.append((holder, list(before), path))
-    return changed
-
-
-def _filled(capture: StateCapture) -> list[tuple[Any, Any, Contents, Contents, int]]:
-    """Containers among the arguments that the step has changed: the copy, the original, contents before and now."""
-    changed = []
-    for mine, original, before, k in capture.copies.values():
-        if before is not None and not before.is_same(now := Contents(mine)):
-            changed.append((mine, original, before, now, k))
-    return changed
+    for kind, names, path in capture.classes:
+        new += [StateRef(kind, name, "class", f"{path}.{name}") for name in vars(kind).keys() - names]
+    return changed + [(ref, MISSING, ref.get()) for ref in new if ref.identity not in known]
 
 
 # What guards leave out
@@ -133,7 +115,7 @@ def find_exempt(recording: Recording, capture: StateCapture, growing: dict[int, 
             exempt |= {(id(x.value), "data"), (id(x.value), "node")}
     recording.exempt = frozenset(exempt)
     grown = {id(x): x for x, _, _ in capture.resized if not isinstance(x, set)}
-    recording.growing = {key: x for key, x in grown.items() if isinstance(x, (list, deque))}
+    recording.growing = dict(grown)
     # Also those to which only another recording has appended, in another branch.
     grown |= {id(x): x for x, _, _ in capture.contents if id(x) in growing}
     recording.grown = frozenset(key for key, x in grown.items() if capture.reach.only_grows(x))
@@ -212,7 +194,7 @@ class Undo(State):
         self.known: set[Any] = set()  # parts of memories that were copied
         states = [row for row in reach.rows if row.kind == "state"]
         self.iterators = [(row, copied) for row in states if (copied := _copy(row.holder)) is not None]
-        self.holders = [(ref, value) for ref, value in reach.refs if ref.kind != "partial"]
+        self.refs = reach.refs
 
     def keep(self, x: TracerArray) -> None:
         """Copy the real array of a tracer array that is about to be written, if it is from outside."""
@@ -249,8 +231,8 @@ class Undo(State):
                 delattr(kind, name)
         for row, copied in self.iterators:
             if not alike(pickled(row.holder), row.held) and not _rewound(row.holder, copied):
-                for ref, value in self.holders:
-                    if value is row.holder:
+                for ref, value in self.refs:
+                    if value is row.holder and ref.kind != "partial":
                         ref.set(copied)
 
 
