@@ -150,11 +150,8 @@ class StateCapture:
         """Whether no other array of the state shares its memory."""
         if array.base is None:
             return True
-        root = owner(array)
-        return (
-            not any(type(x) is np.ndarray and x is not array and owner(x) is root for _, x in self.reach.refs)
-            and array.dtype.kind in NUMERIC
-        )
+        others = (x for _, x in self.reach.refs if type(x) is np.ndarray and x is not array)
+        return array.dtype.kind in NUMERIC and all(owner(x) is not owner(array) for x in others)
 
     def note_copies(self, pairs: list[tuple[Any, Any]], options: Any) -> None:
         """Note containers and records among the arguments, and their copies with tracers, which the step gets."""
@@ -168,25 +165,20 @@ class StateCapture:
     def argument_values(self, leaves: list[Any], names: list[str]) -> list[Any]:
         """The leaves of the arguments as the step gets them."""
         values = []
-        reached = self.reach.seen
         for k, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
             new = leaf
             if type(leaf) is Tensor:
-                if id(leaf) not in reached:
-                    ref = StateRef(leaf, "data", "slot", name)
-                    if ref.identity not in self.installed:
-                        self._install(ref, leaf.data, self._argument(leaf.data, name, k))
-                        self._begin_grad(StateRef(leaf, "_grad", "slot", f"{name}.grad"), k)
-            elif type(leaf) is np.ndarray and leaf.dtype.kind in NUMERIC:
+                ref = StateRef(leaf, "data", "slot", name)
+                if id(leaf) not in self.reach.seen and ref.identity not in self.installed:
+                    self._install(ref, leaf.data, self._argument(leaf.data, name, k))
+                    self._begin_grad(StateRef(leaf, "_grad", "slot", f"{name}.grad"), k)
+            elif isinstance(leaf, np.floating) or (type(leaf) is np.ndarray and leaf.dtype.kind in NUMERIC):
                 new = self._argument(leaf, name, k)
-            elif isinstance(leaf, np.floating):
-                new = self._argument(np.asarray(leaf), name, k)
-                new.mg_is_scalar = True
-            elif isinstance(leaf, np.random.Generator) and id(leaf) not in self.generators:
-                new = self._generator(leaf)
-                self.argument_generators[id(leaf)] = k
+                new.mg_is_scalar |= isinstance(leaf, np.floating)
             elif isinstance(leaf, np.random.Generator):
-                new = self.generators[id(leaf)]
+                if id(leaf) not in self.generators:
+                    self.argument_generators[id(leaf)] = k
+                new = self._generator(leaf)
             elif isinstance(leaf, tuple) and not is_leaf(leaf):
                 new = self._traced(leaf, StateRef((leaf,), 0, "index", name))
             elif type(leaf) in (int, float) and (None, (), k) in self.varying:
@@ -195,7 +187,7 @@ class StateCapture:
         return values
 
     def _argument(self, array: Any, name: str, k: int) -> Any:
-        if type(array) is not np.ndarray:  # a NumPy scalar as the data of a Tensor
+        if type(array) is not np.ndarray:  # a NumPy scalar
             array = np.asarray(array)
         if id(array) in self.trace.known or id(owner(array)) in self.owned:
             return self.trace.state(array, name)
@@ -244,9 +236,8 @@ class StateCapture:
 
     def _builtin(self, ref: StateRef) -> Any:
         """The replacement of a builtin, for a global that hides it (traced_builtins.py)."""
-        if ref.kind != "item" or "__builtins__" not in ref.holder:
-            return MISSING
-        return self._replaced_builtin(getattr(builtins, str(ref.key), None))
+        is_global = ref.kind == "item" and "__builtins__" in ref.holder
+        return self._replaced_builtin(getattr(builtins, str(ref.key), None)) if is_global else MISSING
 
     def _replaced_builtin(self, builtin: Any) -> Any:
         new = replacement(self.trace, builtin)
