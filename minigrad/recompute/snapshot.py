@@ -153,8 +153,6 @@ class Repetition:
 
     def _enter(self) -> None:
         snapshot = self.snapshot
-        if self.dtype is not snapshot.dtype:
-            set_default_dtype(snapshot.dtype)
         stable = snapshot.surroundings.stable
         for row in [*snapshot.loose, *(() if snapshot.surroundings.fits() else stable)]:
             if differs(row):
@@ -164,10 +162,7 @@ class Repetition:
             if not restore.holds(x, before):
                 self.arrays[id(x)] = restore.contents(x)
                 restore.put_contents(x, before)
-        for _, x, state in snapshot.sources:
-            restore.put_source(x, state)
-        for t, grad in snapshot.grads:
-            t._grad = grad
+        _put(snapshot.dtype, [(x, state) for _, x, state in snapshot.sources], snapshot.grads)
 
     def settle(self) -> None:
         """Restore the objects and the sources of random numbers as they were when the repetition began."""
@@ -175,18 +170,12 @@ class Repetition:
             return
         self.settled = True
         snapshot = self.snapshot
-        if self.dtype is not snapshot.dtype:
-            set_default_dtype(self.dtype)
         stable = snapshot.surroundings.stable
         for row in [*snapshot.loose, *(() if not self.rows and snapshot.surroundings.fits() else stable)]:
             before = self.rows.get(id(row), row)
             if differs(before):
                 restore.put(before)
-        for x, state in self.sources:
-            restore.put_source(x, state)
-        for t, grad in self.grads:
-            if getattr(t, "_grad", None) is not grad:
-                t._grad = grad
+        _put(self.dtype, self.sources, self.grads)
 
     def __exit__(self, *exception: Any) -> None:
         self.settle()
@@ -200,3 +189,14 @@ class Repetition:
         if self.retained:
             for x in changed:  # the tape of the repeated call may need the values that were there
                 note_change(x)
+
+
+def _put(dtype: Any, sources: list[tuple[Any, Any]], grads: list[tuple[Tensor, Any]]) -> None:
+    """Restore the default dtype, sources of random numbers, and gradients."""
+    if get_default_dtype() is not dtype:
+        set_default_dtype(dtype)
+    for x, state in sources:
+        restore.put_source(x, state)
+    for t, grad in grads:
+        if getattr(t, "_grad", None) is not grad:
+            t._grad = grad

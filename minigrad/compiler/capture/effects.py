@@ -236,16 +236,17 @@ class _Builder:
     # Writes
 
     def _write(self, ref: StateRef, now: Any) -> None:
+        leaf = self._leaf.get(id(ref.holder)) if id(ref.holder) not in self.capture.reach.seen else None
         if ref.is_grad:
-            self._write_gradient(ref, now)
+            self._write_gradient(ref, leaf, None if now is MISSING else now)
         elif ref.is_node:
             raise CompileError(
                 f"mg.compile: the step changes whether {ref.path} requires grad"
                 f"{at_name(self.capture.reach.functions, 'requires_grad', 'requires_grad_')}.\n"
                 "Hint: do it outside of the step."
             )
-        elif ref.key == "data" and id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
-            self.recipe.writes.append(("argument data", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
+        elif ref.key == "data" and leaf is not None:
+            self.recipe.writes.append(("argument data", leaf, self._entry(now, ref.path)))
         else:
             if type(ref.key) is TracedNumber:
                 raise CompileError(
@@ -259,15 +260,11 @@ class _Builder:
                 )
             self.recipe.writes.append(("set", ref, MISSING if now is MISSING else self._entry(now, ref.path)))
 
-    def _write_gradient(self, ref: StateRef, now: Any) -> None:
-        if id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
-            now = None if now is MISSING else now
-            self.recipe.writes.append(("argument gradient", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
+    def _write_gradient(self, ref: StateRef, leaf: int | None, now: Any) -> None:
+        if leaf is not None:
+            self.recipe.writes.append(("argument gradient", leaf, self._entry(now, ref.path)))
             return
-        if now is None or now is MISSING:
-            self.recipe.writes.append(("set", ref, self._add("object", None)))
-            return
-        if not self._can_be_deferred(now):
+        if now is None or not self._can_be_deferred(now):
             self.recipe.writes.append(("set", ref, self._entry(now, ref.path)))
             return
         deferred = DeferredGrad(np.copy(now.data.mg_array))

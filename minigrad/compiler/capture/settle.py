@@ -246,7 +246,7 @@ def _method(x: MethodType) -> Iterator[Member]:
 
 def _function(x: FunctionType) -> Iterator[Member]:
     for cell in x.__closure__ or ():
-        yield from _place(cell, "", "cell")
+        yield from _place(cell, "cell_contents", "cell")
     yield x.__defaults__, functools.partial(setattr, x, "__defaults__")
 
 
