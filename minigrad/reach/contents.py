@@ -300,7 +300,11 @@ _PLACES: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., A
     "index": (lambda holder, key: base_of(holder).__getitem__(holder, key), _set_item, None),
     "variable": (lambda holder, key: holder.get(), lambda holder, key, value: holder.set(value), None),
     "slot": (object.__getattribute__, object.__setattr__, object.__delattr__),
-    "cell": (getattr, setattr, delattr),
+    "cell": (
+        lambda cell, key: cell.cell_contents,
+        lambda cell, key, value: setattr(cell, "cell_contents", value),
+        lambda cell, key: delattr(cell, "cell_contents"),
+    ),
     "class": (lambda holder, key: vars(holder)[key], type.__setattr__, type.__delattr__),
     "partial": (
         lambda holder, key: holder.__reduce__()[2][:3],
