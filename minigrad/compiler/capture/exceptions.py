@@ -30,6 +30,7 @@ import builtins
 import dis
 import queue
 import sys
+from collections import ChainMap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType, TracebackType
@@ -229,7 +230,7 @@ def _are_plain(frame: FrameType, offset: int) -> bool:
     inside = [op for op in code if _is_within(_span(op), span)]
     for j, op in enumerate(inside):
         if op.opname in NAMES:
-            value = _value(frame, op.argval)
+            value = ChainMap(frame.f_locals, frame.f_globals, vars(builtins)).get(op.argval, UNKNOWN)
             for after in inside[j + 1 :]:
                 if after.opname not in ATTRIBUTES:
                     break
@@ -251,14 +252,6 @@ def _span(op: dis.Instruction) -> tuple[tuple[int, int], tuple[int, int]] | None
 
 def _is_within(inner: Any, outer: Any) -> bool:
     return None not in (inner, outer) and outer[0] <= inner[0] and inner[1] <= outer[1]
-
-
-def _value(frame: FrameType, name: str) -> Any:
-    """What a name means in a frame."""
-    for scope in (frame.f_locals, frame.f_globals, vars(builtins)):
-        if name in scope:
-            return scope[name]
-    return UNKNOWN
 
 
 def _attribute(x: Any, name: str) -> Any:

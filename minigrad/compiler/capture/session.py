@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class _Lock:
 _recordings = _Lock()
 
 
+@dataclass(eq=False)
 class TraceSession:
     """Traces one call.
 
@@ -61,24 +63,17 @@ class TraceSession:
         replaced: places in which other recordings have put new containers that are never read.
     """
 
-    is_recorded = False  # whether the call was recorded, and left nothing that cannot be restored
-    undo: Undo
-
-    def __init__(
-        self,
-        function: Any,
-        roots: list[tuple[str, Any]],
-        varying: set[Any],
-        fetched: set[Any],
-        strict: bool = False,
-        confirms: bool = False,
-        growing: dict[int, Any] | None = None,
-        replaced: set[Any] | None = None,
-    ) -> None:
-        self.function, self.roots, self.strict, self.confirms = function, roots, strict, confirms
-        self.varying, self.fetched, self.growing = varying, fetched, growing or {}
-        self.replaced = replaced or set()
-        self.recording = Recording()
+    function: Any
+    roots: list[tuple[str, Any]]
+    varying: set[Any]
+    fetched: set[Any]
+    strict: bool = False
+    confirms: bool = False
+    growing: dict[int, Any] = field(default_factory=dict)
+    replaced: set[Any] = field(default_factory=set)
+    recording: Recording = field(default_factory=Recording, init=False)
+    undo: Undo = field(init=False)
+    is_recorded: bool = field(default=False, init=False)  # and left nothing that cannot be restored
 
     def run(self, leaves: list[Any], rebuild: Any, call: Any = None) -> Recording:
         """Call the function on the arguments and record what it does.
