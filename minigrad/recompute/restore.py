@@ -148,18 +148,13 @@ def global_sources() -> list[tuple[str, Any]]:
 
 
 def same_state(x: Any, y: Any) -> bool:
-    """Whether two states are equal; they may contain arrays."""
+    """Whether two states of one source are equal; dictionaries may contain arrays."""
     try:
         return bool(x == y)
     except ValueError:
-        pass
-    if isinstance(x, dict) and isinstance(y, dict):
-        return x.keys() == y.keys() and all(same_state(x[key], y[key]) for key in x)
-    if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)):
-        return len(x) == len(y) and all(map(same_state, x, y))
-    if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
+        if isinstance(x, dict):
+            return all(same_state(x[key], y[key]) for key in x)
         return bool(np.array_equal(x, y))
-    return bool(x == y)
 
 
 def progress(x: Any) -> Any:

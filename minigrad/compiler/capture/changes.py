@@ -199,9 +199,7 @@ class Undo(State):
     def keep(self, x: TracerArray) -> None:
         """Copy the real array of a tracer array that is about to be written, if it is from outside."""
         memory, array = x.mg_memory, x.mg_array
-        if not memory.is_outside or id(memory) in self.known:
-            return
-        if not array.flags.writeable:
+        if not memory.is_outside or id(memory) in self.known or not array.flags.writeable:
             return
         part: Any = id(memory)
         if array is not memory.array:

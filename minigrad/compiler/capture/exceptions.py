@@ -51,7 +51,7 @@ from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.reach import STANDARD, Reach, is_leaf, package_of
 from minigrad.tensor.tensor import Tensor
-from minigrad.util.bytecode import instruction
+from minigrad.util.bytecode import GLOBALS, instruction
 
 # Exceptions that depend on names and keys only, which are guarded.
 NAMED = (StopIteration, StopAsyncIteration, GeneratorExit, KeyError, NameError, AttributeError)
@@ -211,7 +211,7 @@ def _caller(frame: FrameType) -> tuple[FrameType, int]:
 
 # Instructions whose operands are all computed within the source range of the instruction.
 SPANNING = ("CALL", "BINARY_", "UNARY_", "COMPARE_OP", "CONTAINS_OP", "GET_ITER", "FOR_ITER")
-NAMES = frozenset({"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"})
+NAMES = GLOBALS | {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_DEREF"}
 ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 OTHERS = ("LOAD_", "MAKE_", "COPY", "SWAP", "YIELD", "SEND")  # and LOAD_CONST
 SHAPE = frozenset({"shape", "ndim", "dtype", "size"})  # attributes of an array that guards compare

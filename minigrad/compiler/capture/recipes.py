@@ -191,10 +191,9 @@ def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
 
 
 def _fill(holder: Any, keys: Any, names: list[tuple[str, str]], values: list[Any]) -> None:
-    now = Contents(holder)
-    rest = values[len(values) - len(names) :]
-    now.keys, now.items = keys, values[: len(values) - len(names)]
-    now.attributes = [(*name, value) for name, value in zip(names, rest, strict=True)]
+    now, count = Contents(holder), len(values) - len(names)
+    now.keys, now.items = keys, values[:count]
+    now.attributes = [(*name, value) for name, value in zip(names, values[count:], strict=True)]
     now.put(holder)
 
 

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,20 +33,10 @@ from minigrad.tensor.tensor import Tensor
 from minigrad.util import rng
 from minigrad.util.gc_tuning import undisturbed
 
-
-class _Lock:
-    """One recording at a time in a process: recordings put tracers into objects that others may reach too."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self.lock = threading.RLock()
-
-
-_recordings = _Lock()
+# One recording at a time in a process: recordings put tracers into objects that others may reach too.
+_recordings = SimpleNamespace(lock=threading.RLock())
+if hasattr(os, "register_at_fork"):  # in a forked child nothing would release it
+    os.register_at_fork(after_in_child=lambda: setattr(_recordings, "lock", threading.RLock()))
 
 
 @dataclass(eq=False)
