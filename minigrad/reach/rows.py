@@ -93,7 +93,8 @@ def description(described: tuple[tuple[str, ...], list[Any]]) -> list[Any]:
 def present(row: Row) -> Row:
     """The row of the same object with its present content."""
     if row.kind in PLACES:
-        return Row(row.kind, row.holder, _places_now(row), row.path)
+        now = {key: StateRef(row.holder, key, PLACES[row.kind], "").get() for key in row.held}
+        return Row(row.kind, row.holder, now, row.path)
     look = _WHOLE[row.kind][0] if row.kind in _WHOLE else _LISTED.get(row.kind)
     return Row(row.kind, row.holder, row.held if look is None else look(row.holder), row.path)
 
@@ -108,15 +109,7 @@ def values(row: Row) -> Iterable[Any]:
 
 def differences(row: Row) -> Iterator[Difference]:
     """What the holder of a row holds now, where that is not what it held."""
-    if row.kind in PLACES:
-        yield from _places(row)
-    elif row.kind in _WHOLE:
-        look, is_same, text = _WHOLE[row.kind]
-        now = look(row.holder)
-        if not is_same(now, row.held):
-            yield text.format(path=row.path, kind=type(row.holder).__name__), None, row.held, now
-    else:
-        yield from _BY_KIND[row.kind](row)
+    return _places(row) if row.kind in PLACES else _whole(row) if row.kind in _WHOLE else _BY_KIND[row.kind](row)
 
 
 def differs(row: Row) -> bool:
@@ -124,23 +117,23 @@ def differs(row: Row) -> bool:
     return next(differences(row), None) is not None
 
 
-def _places_now(row: Row) -> dict[str, Any]:
-    """What is in the places of a row now."""
-    kind, holder = PLACES[row.kind], row.holder
-    if kind in ("item", "class"):
-        own = vars(holder) if kind == "class" else holder
-        return {key: own.get(key, MISSING) for key in row.held}
-    return {key: StateRef(holder, key, kind, "").get() for key in row.held}
-
-
 def _places(row: Row) -> Iterator[Difference]:
-    held, path = row.held, row.path
-    is_alone = row.kind in ("cell", "variable") or (row.kind == "items" and len(held) == 1)
-    for key, now in _places_now(row).items():
-        if not alike(now, held[key]):
+    kind, holder, path = PLACES[row.kind], row.holder, row.path
+    own = vars(holder) if kind == "class" else holder if kind == "item" else None
+    is_alone = row.kind in ("cell", "variable") or (row.kind == "items" and len(row.held) == 1)
+    for key, before in row.held.items():
+        now = StateRef(holder, key, kind, "").get() if own is None else own.get(key, MISSING)
+        if not alike(now, before):
             is_named = not is_alone and not (row.kind == "slots" and key in ("data", "node"))
             inner = path if not is_named else f"{path}.{key}" if path or row.kind == "slots" else str(key)
-            yield inner, StateRef(row.holder, key, PLACES[row.kind], inner), held[key], now
+            yield inner, StateRef(holder, key, kind, inner), before, now
+
+
+def _whole(row: Row) -> Iterator[Difference]:
+    look, is_same, text = _WHOLE[row.kind]
+    now = look(row.holder)
+    if not is_same(now, row.held):
+        yield text.format(path=row.path, kind=type(row.holder).__name__), None, row.held, now
 
 
 def _dict(row: Row) -> Iterator[Difference]:

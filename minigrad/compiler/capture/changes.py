@@ -177,10 +177,9 @@ class Undo(State):
 
     def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
         self.trace, self.classes, reach = capture.trace, capture.classes, capture.reach
-        places = [ref for ref, _ in reach.refs if ref.kind not in ("partial", "index")]  # lists are refilled
         tensors = [x for x in leaves if type(x) is Tensor]
-        places += [StateRef(x, key, "slot", "") for x in tensors for key in ("data", "_grad")]
-        grads = [ref.holder.grad for ref in places if ref.is_grad]
+        places = [StateRef(x, key, "slot", "") for x in tensors for key in ("data", "_grad")]
+        grads = [x for ref, x in reach.refs if ref.is_grad] + [x.grad for x in tensors]
         places += [StateRef(grad, "data", "slot", "") for grad in grads if type(grad) is Tensor]
         objects = [*(x for _, x in reach.refs), *leaves]
         arrays = [x for x in objects if type(x) is np.ndarray and x.dtype.kind not in NUMERIC and x.flags.writeable]
@@ -190,6 +189,7 @@ class Undo(State):
         containers = [x for x, _, _ in capture.contents]
         lists = [x for x in containers if not isinstance(x, dict)]
         super().__init__(arrays, sources, places, lists, [x for x in containers if isinstance(x, dict)])
+        self.places += [(ref, x) for ref, x in reach.refs if ref.kind not in ("partial", "index")]  # lists are refilled
         self.containers = capture.contents
         self.known: set[Any] = set()  # parts of memories that were copied
         states = [row for row in reach.rows if row.kind == "state"]
