@@ -5,7 +5,7 @@ importing only those before it (their docstrings list the files):
 
 - ir: programs and their meaning; numpy and kernels: the back ends; passes: optimizations of programs, with proofs
 - follow: numbers out of arrays that can be traced through the user's source; trace: tracer arrays, and what they record
-- unsupported: what no recording can show; capture: the state that a step reads and writes, and one recorded call of it
+- capture: the state that a step reads and writes, one recorded call of it, and what no recording can show
 - audit: the program compared with the eager step
 
 Below them: refusal: errors about what cannot be recorded, with hints and lines; gate: a lock for which forks wait.

@@ -12,8 +12,7 @@ from typing import Any
 
 from minigrad.compiler.audit.audits import Audit, gap
 from minigrad.compiler.background import check_backend
-from minigrad.compiler.capture.compare import difference
-from minigrad.compiler.capture.recording import Recording
+from minigrad.compiler.capture.recording import Recording, difference
 from minigrad.compiler.capture.session import TraceSession
 from minigrad.compiler.derivative import Replay, connect, watched
 from minigrad.compiler.explanation import (

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minigrad.compiler.capture.compare import difference
-from minigrad.compiler.capture.recording import Recording
+from minigrad.compiler.capture.recording import Recording, difference
 from minigrad.compiler.learned import IN_A_ROW
 from minigrad.compiler.signature import ANOTHER, shown
 from minigrad.compiler.specialization import Specialization

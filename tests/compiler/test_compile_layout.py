@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.compiler.capture.aliasing import overlaps_itself
+from minigrad.compiler.capture.assembly import overlaps_itself
 from minigrad.compiler.ir.layout import elements_in, where_in
 from minigrad.compiler.ir.view_memory import owner, viewed_through
 

@@ -26,7 +26,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, name in enumerate(name for layer in LAYERS for name in layer)}
 # The same for the parts of the compiler, below those that bring them together.
-PARTS = ("refusal", "gate", "ir", "numpy", "kernels", "passes", "follow", "trace", "unsupported")
+PARTS = ("refusal", "gate", "ir", "numpy", "kernels", "passes", "follow", "trace")
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 
 

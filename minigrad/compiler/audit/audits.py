@@ -76,17 +76,13 @@ class Audit:
         self.slots = [StateRef(x, "_grad", "slot", "a gradient") for x in tensors]
         self.slots += [StateRef(x, "data", "slot", "the data of a Tensor") for x in tensors]
         self.arguments = [leaves[at] for how, at, *_ in recording.recipe.writes if how == "argument"]
-        self.contents = self._contents()
         # Python's floats may come from arrays, and are compared as if they had the smallest dtype of these.
         dtypes = {v.dtype for op in recording.program.ops for v in op.outs if v.dtype.kind == "f"}
         self.dtype_of_floats = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(float))
         dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
-        self.before = State(written, generators, [*self.places, *self.slots], self.lists, dicts)
+        self.before = State(written, generators, [*self.places, *self.slots], self.lists, dicts, self.arguments)
 
     is_other_way = False  # whether the step takes a branch that is not the program's
-
-    def _contents(self) -> list[Contents]:
-        return [Contents(x) for x in self.arguments]
 
     def seen(self, result: Any) -> list[Piece]:
         """Everything that a call returned and changed, as paths and values."""
@@ -102,7 +98,7 @@ class Audit:
             now = Contents(x)
             seen += pieces(f"an argument, a {type(x).__name__}", (now.keys, now.names, now.values))
         seen += [("the state", a.copy()) for a, _ in self.before.arrays]
-        seen += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.generators]
+        seen += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.sources]
         with np.errstate(all="ignore"):
             return [(path, np.array(x, self.dtype_of_floats) if type(x) is float else x) for path, x in seen]
 
@@ -122,12 +118,7 @@ class Audit:
             self.is_other_way = str(error).startswith(DECISION)
             return None
         finally:
-            self._restore(self.before, self.contents)
-
-    def _restore(self, state: State, contents: list[Contents]) -> None:
-        state.put()
-        for x, content in zip(self.arguments, contents, strict=True):
-            content.put(x)
+            self.before.put()
 
     def difference(self, compiled: list[Piece], eager: list[Piece]) -> str | None:
         """A message about the first piece that differs by more than rounding explains; None if there is none."""
@@ -145,12 +136,12 @@ class Audit:
             return True
         if not all(is_float(*pairs[k]) for k in indices):
             return False
-        after, contents = self.before.now(), self._contents()
-        self._restore(self.before, self.contents)
+        after = self.before.now()
+        self.before.put()
         try:
             return any(within(pairs, indices, spreads) for spreads in self._spreads())
         finally:
-            self._restore(after, contents)
+            after.put()
 
     def _spreads(self) -> Iterator[list[Any]]:
         """How far the numbers move if every op of the recorded program rounds in another way.
