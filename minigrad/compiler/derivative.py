@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.capture.arguments import flat, rebuilt
-from minigrad.compiler.specialization import Inputs, Specialization
+from minigrad.compiler.signature import Inputs, data_of
+from minigrad.compiler.specialization import Specialization
 from minigrad.engine.borrowed import sample, watch
 from minigrad.engine.modes import enable_grad, no_grad
 from minigrad.engine.node import Node, mode, next_serial
@@ -105,7 +106,7 @@ def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], resul
     node = Node()
     node.primitive = _Derivative(compiled, version, leaves, form, inputs, captured, replay)
     node.parents, node.params = parents, ()
-    others = [x.data if type(x) is Tensor else x for k, x in enumerate(leaves) if k not in inputs]
+    others = [data_of(x) for k, x in enumerate(leaves) if k not in inputs]
     arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk checks whether they were written meanwhile
     node.residuals = (tuple(leaves[k].data for k in inputs) + tuple(t.data for t in captured) + arrays,)
     node.scope, node.serial = mode.get() or "", next_serial()
@@ -153,8 +154,7 @@ class _Derivative(Opaque):
         self.leaves = [
             None if k in inputs else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
         ]
-        values = (x.data if type(x) is Tensor else x for x in self.leaves)
-        self.samples = [(x, sample(x)) for x in values if type(x) is np.ndarray]
+        self.samples = [(x, sample(x)) for x in map(data_of, self.leaves) if type(x) is np.ndarray]
         live = tuple(
             k if isinstance(k, int) else k.identity for k in version.live
         )  # branches may return something else

@@ -25,12 +25,11 @@ from minigrad.compiler.explanation import (
     too_many_recordings,
     without_program,
 )
-from minigrad.compiler.fast_call import MISS, add_fast_call
 from minigrad.compiler.ir.checks import errors_raise
 from minigrad.compiler.learned import IN_A_ROW, Avoided, Call, Learned
 from minigrad.compiler.refusal import DECISION, CheckFailed, CompileError, CompileWarning, caller_level
-from minigrad.compiler.signature import UnsupportedArgument
-from minigrad.compiler.specialization import Inputs, Specialization
+from minigrad.compiler.signature import Inputs, UnsupportedArgument
+from minigrad.compiler.specialization import MISS, Specialization, add_fast_call
 from minigrad.compiler.wrapper import Wrapper
 from minigrad.engine.intercept import Observer, layers
 from minigrad.engine.tracing import active

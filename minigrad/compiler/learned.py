@@ -163,8 +163,8 @@ class Learned:
         like = [v for v in versions[::-1] if v.signature[0] == key[0] and len(v.signature) == len(key)]
         for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the most similar one
             if version.signature == key:
-                reasons = [*version.guard.differences(), *version.tuple_differences()]
-                reasons = reasons or [(version.other_reason(call.leaves), None, None, None)]
+                reasons = [*version.guard.differences(), *version.from_state.tuple_differences()]
+                reasons = reasons or [(version.from_state.other_reason(call.leaves), None, None, None)]
             else:
                 reasons = list(self._changed_arguments(call.leaves, version.signature, key))
         for _, ref, before, now in reasons:

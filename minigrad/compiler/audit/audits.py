@@ -24,7 +24,8 @@ from minigrad.compiler.audit.outcomes import (
 )
 from minigrad.compiler.audit.rounding import Rounded
 from minigrad.compiler.refusal import DECISION, CheckFailed
-from minigrad.compiler.specialization import Inputs, Specialization
+from minigrad.compiler.signature import Inputs, data_of
+from minigrad.compiler.specialization import Specialization
 from minigrad.reach import Contents, StateRef, elements, keys_of
 from minigrad.recompute.restore import State, checksum, value_at
 from minigrad.tensor.tensor import Tensor
@@ -60,7 +61,7 @@ class Audit:
         self.version, self.leaves, self.inputs, self.connect = version, leaves, inputs, connect
         recording = version.recording
         arrays = [*recording.owned.values(), *(b.array for b in version.program.buffers if b.kind == "state")]
-        arrays += [x.data if type(x) is Tensor else x for x in (*leaves, *inputs[0])]
+        arrays += map(data_of, (*leaves, *inputs[0]))
         unique = {id(a): a for a in arrays if type(a) is np.ndarray}
         left_out = recording.scratch | {id(b.array) for b in version.program.buffers if b.is_constant}
         stores = [b for b in version.program.stores if b.kind != "kept"]

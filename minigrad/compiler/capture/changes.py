@@ -132,7 +132,7 @@ def find_exempt(recording: Recording, capture: StateCapture, growing: dict[int, 
         growing: lists to which other recordings have appended, by id.
         replaced: places where other recordings have put new containers.
     """
-    exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
+    exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: StateInputs.tuples
     exempt |= {x.ref.identity for x in capture.arrays}
     for x in capture.arrays:
         if type(x.value) is Tensor:
