@@ -46,17 +46,13 @@ class Replay:
         written = [b.array for b in program.stores if b.kind == "state"]
         ids = {id(a) for a in written}
         read = [op.params["buffer"] for op in program.ops if op.name == "input"]
-        self.prints = [
-            (b, fingerprint(b.array))
-            for b in read
-            if b.kind == "state" and not b.is_constant and id(b.array) not in ids
-        ]
+        read = [b for b in read if b.kind == "state" and not b.is_constant and id(b.array) not in ids]
+        self.prints = [(b, fingerprint(b.array)) for b in read]
         generators = [g for g in program.generators if hasattr(g, "bit_generator")]
-        refs = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        refs += [x.ref for x in recording.arrays if x.leaf is None]
+        refs = version.written_places + [x.ref for x in recording.arrays if x.leaf is None]
         refs += [x.ref for x in recording.numbers if x.ref is not None]
-        lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
-        self.before = State(written, generators, list({ref.identity: ref for ref in refs}.values()), lists)
+        places = list({ref.identity: ref for ref in refs}.values())
+        self.before = State(written, generators, places, version.written_lists)
 
     def check(self) -> None:
         """Check that the call can be repeated.

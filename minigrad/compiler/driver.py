@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from minigrad.compiler.audit.audits import Audit, gap
+from minigrad.compiler.audits import Audit, gap
 from minigrad.compiler.background import check_backend
 from minigrad.compiler.capture.compare import difference
 from minigrad.compiler.capture.recording import Recording

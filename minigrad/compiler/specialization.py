@@ -78,6 +78,10 @@ class Specialization:
         self.kernels: Kernels | None = None
         self.from_state = StateInputs(recording)
         self.is_simple = self.from_state.is_simple
+        self.written_places, self.written_lists = (
+            self.writes("set", "gradient"),
+            self.writes("extend", "refill", "set of"),
+        )
         self.live, self.captured = recording.recipe.live, recording.recipe.captured
         self.has_decisions = any("decides" in op.params for op in recording.program.ops)
 
@@ -195,6 +199,10 @@ class Specialization:
         for array in self.parameters:
             note_change(array)
         return self.finish(outputs, leaves, fetched, numbers)
+
+    def writes(self, *kinds: str) -> list[Any]:
+        """The places and containers that a call changes in one of these ways; see recipes.py."""
+        return [at for how, at, *_ in self.recording.recipe.writes if how in kinds]
 
     def argument(self, number: int, leaves: Sequence[Any], inputs: Inputs) -> Any:
         """The array that is argument `number` of the program."""

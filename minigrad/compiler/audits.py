@@ -11,19 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.audit.outcomes import (
+from minigrad.compiler.refusal import DECISION, CheckFailed
+from minigrad.compiler.rounding import (
     Pair,
     Piece,
-    describe_difference,
+    Rounded,
+    difference_in_words,
     differing,
-    distance,
     is_float,
-    larger,
     pieces,
+    spread,
     within,
 )
-from minigrad.compiler.audit.rounding import Rounded
-from minigrad.compiler.refusal import DECISION, CheckFailed
 from minigrad.compiler.signature import Inputs, data_of
 from minigrad.compiler.specialization import Specialization
 from minigrad.reach import Contents, StateRef, elements, keys_of
@@ -71,30 +70,26 @@ class Audit:
         # The step may write what the program only reads.
         self.others = [(a, checksum(a)) for key, a in unique.items() if key not in left_out]
         generators = [g for g in (*recording.program.generators, *leaves) if isinstance(g, np.random.Generator)]
-        self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
+        self.places = version.written_places
         tensors = [x for x in leaves if type(x) is Tensor]
         self.slots = [StateRef(x, "_grad", "slot", "a gradient") for x in tensors]
         self.slots += [StateRef(x, "data", "slot", "the data of a Tensor") for x in tensors]
-        self.arguments = [leaves[at] for how, at, *_ in recording.recipe.writes if how == "argument"]
-        self.contents = self._contents()
+        self.arguments = [leaves[at] for at in version.writes("argument")]
+        self.contents = [Contents(x) for x in self.arguments]
         # Python's floats may come from arrays, and are compared as if they had the smallest dtype of these.
         dtypes = {v.dtype for op in recording.program.ops for v in op.outs if v.dtype.kind == "f"}
         self.dtype_of_floats = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(float))
-        dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
-        self.before = State(written, generators, [*self.places, *self.slots], self.lists, dicts)
+        places = [*self.places, *self.slots]
+        self.before = State(written, generators, places, version.written_lists, version.writes("order"))
 
     is_other_way = False  # whether the step takes a branch that is not the program's
-
-    def _contents(self) -> list[Contents]:
-        return [Contents(x) for x in self.arguments]
 
     def seen(self, result: Any) -> list[Piece]:
         """Everything that a call returned and changed, as paths and values."""
         seen = list(pieces("the result", result))
         for ref in self.places:
             seen += pieces(ref.path, value_at(ref))
-        for holder in self.lists:
+        for holder in self.version.written_lists:
             seen += pieces("a list", sorted(map(repr, holder)) if isinstance(holder, set) else elements(holder))
         seen += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.before.dicts]
         for ref in self.slots:
@@ -138,7 +133,7 @@ class Audit:
         indices = differing(pairs)
         if not indices or self._is_rounding(pairs, indices):
             return None
-        return f"{compiled[indices[0]][0]}: {describe_difference(*pairs[indices[0]])}"
+        return f"{compiled[indices[0]][0]}: {difference_in_words(*pairs[indices[0]])}"
 
     def _is_rounding(self, pairs: list[Pair], indices: list[int]) -> bool:
         """Whether other roundings of each op explain the differences: the numbers are ill-conditioned."""
@@ -146,7 +141,7 @@ class Audit:
             return True
         if not all(is_float(*pairs[k]) for k in indices):
             return False
-        after, contents = self.before.now(), self._contents()
+        after, contents = self.before.now(), [Contents(x) for x in self.arguments]
         self._restore(self.before, self.contents)
         try:
             return any(within(pairs, indices, spreads) for spreads in self._spreads())
@@ -167,9 +162,8 @@ class Audit:
             other = None if first is None else self._rounded(rounded)
             if first is None or other is None or len(first) != len(other):
                 return
-            distances = [distance(x, y) for (_, x), (_, y) in zip(first, other, strict=True)]
-            known = version.spreads if k else [None] * len(distances)
-            version.spreads = list(map(larger, known, distances))
+            known = version.spreads if k else [None] * len(first)
+            version.spreads = [spread(x, y, z) for (_, x), (_, y), z in zip(first, other, known, strict=True)]
             yield version.spreads
 
     def _rounded(self, rounded: Rounded) -> list[Piece] | None:
