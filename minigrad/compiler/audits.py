@@ -102,14 +102,6 @@ class Audit:
         with np.errstate(all="ignore"):
             return [(path, np.array(x, self.dtype_of_floats) if type(x) is float else x) for path, x in seen]
 
-    def changed_besides(self) -> str | None:
-        """A message if the step has written an array that the program does not write."""
-        written = [a for a, _ in self.before.arrays]
-        for array, before in self.others:
-            if checksum(array) != before and not any(np.may_share_memory(array, a) for a in written):
-                return f"an array of shape {array.shape} is written eagerly, but not by the compiled step"
-        return None
-
     def compiled(self) -> list[Piece] | None:
         """What the program returns and changes; None if one of its checks fails. The state is restored."""
         try:
@@ -124,6 +116,22 @@ class Audit:
         state.put()
         for x, content in zip(self.arguments, contents, strict=True):
             content.put(x)
+
+    def verdict(self, compiled: list[Piece], result: Any) -> str | None:
+        """A message if the eager call, which has just been made, differs from that of the program; else None."""
+        changed = self.difference(compiled, self.seen(result)) or self.changed_besides()
+        return changed and (
+            f"an audit found a difference in call {self.version.calls + 1} of a program: {changed}. The "
+            f"{self.version.calls - self.version.audited} calls since the audit before were not covered"
+        )
+
+    def changed_besides(self) -> str | None:
+        """A message if the step has written an array that the program does not write."""
+        written = [a for a, _ in self.before.arrays]
+        for array, before in self.others:
+            if checksum(array) != before and not any(np.may_share_memory(array, a) for a in written):
+                return f"an array of shape {array.shape} is written eagerly, but not by the compiled step"
+        return None
 
     def difference(self, compiled: list[Piece], eager: list[Piece]) -> str | None:
         """A message about the first piece that differs by more than rounding explains; None if there is none."""

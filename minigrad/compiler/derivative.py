@@ -86,9 +86,9 @@ class Replay:
             present.put()
 
 
-def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], results: Any, replay: Replay) -> Any:
+def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], results: Any, replay: Replay | None) -> Any:
     """The results, as outputs of one node of the tape if gradients can flow through them."""
-    if not replay.active:
+    if replay is None or not replay.active:
         return results
     (_, form), *keys = version.signature
     form = flat(form).form if type(form) is int else form
