@@ -276,8 +276,8 @@ class Wrapper:
             changed = ", which is another object in each call"
             hint = "pass arrays, or a dataclass, a dictionary or a list of arrays, of which the content counts"
         return (
-            f"mg.compile: {self.name} was recorded {IN_A_ROW} times in a row because of {path}{changed}; it runs eagerly "
-            f"from here on.\nHint: {hint}."
+            f"mg.compile: {self.name} was recorded {IN_A_ROW} times in a row because of {path}{changed}; it runs "
+            f"eagerly from here on.\nHint: {hint}."
         )
 
 

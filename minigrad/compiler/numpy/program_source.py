@@ -21,10 +21,8 @@ from minigrad.compiler.ir.checks import barrier, may_raise
 from minigrad.compiler.ir.program import VIEWS, Buffer, Op, Program, Value
 from minigrad.compiler.ir.pysyntax import HEAD, identifier, imports, inside, literal, named, slices, title_of
 from minigrad.compiler.numpy.buffer_reuse import SMALLEST, ReusedBuffer
-from minigrad.compiler.numpy.op_calls import Calls
-from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, unshaped
-from minigrad.compiler.numpy.scalar_ops import is_scalar_op, scalar_expression, scalar_literal
-from minigrad.compiler.numpy.scope import Scope
+from minigrad.compiler.numpy.op_calls import Calls, Scope, scalar_expression, scalar_literal
+from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, is_scalar_op, unshaped
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.util.bytecode import code_of
 from minigrad.util.text import text_of_bytes
@@ -117,14 +115,8 @@ class ProgramSource:
         """The step's first op. Its parameters are the arguments; a long program has the other names as defaults."""
         parameters = [self.arguments[b] for b in sorted(self.arguments, key=lambda b: b.place or 0)]
         if len(self.scope.prepared) > MANY_NAMES:
-            around = (
-                *self.buffers.values(),
-                *self.rngs,
-                *self.scope.constants,
-                *self.scope.functions,
-                *self.scope.prepared,
-            )
-            parameters += [f"{name}={name}" for name in around]
+            around = [*self.buffers.values(), *self.rngs, *self.scope.constants]
+            parameters += [f"{name}={name}" for name in [*around, *self.scope.functions, *self.scope.prepared]]
         text = f"    def step({', '.join(parameters)}):"
         return text if len(self.scope.prepared) <= MANY_NAMES else fill(text, 118, subsequent_indent=" " * 8)
 
