@@ -27,7 +27,7 @@ from minigrad.compiler.ir.program import UFUNCS, Value
 from minigrad.compiler.ir.rewriter import Rewriter, Rules
 from minigrad.compiler.ir.typing import result
 
-SIMPLER = Rules()  # filled by algebra.py, sums.py and views.py, in this order
+SIMPLER = Rules()  # filled by algebra.py and sums_and_views.py, in this order
 rewrite = SIMPLER.rewrite
 SMALLEST = 1e-12  # a divisor becomes a factor if it is never smaller
 MODERATE = 4096.0  # factors by which no number overflows that is otherwise harmless
@@ -202,3 +202,59 @@ rewrite(X**3, lambda x: x * x * x)
 rewrite(X**0.5, lambda x: x.apply("sqrt"), has_same_root)
 rewrite(X**-1, lambda x: 1.0 / x)
 rewrite(X**-2, lambda x: 1.0 / (x * x))
+
+# Parts of zeros
+
+
+@SIMPLER.rule("add", operands=("set_slice",))
+def add_parts(b: Rewriter, x: Any, y: Any) -> Value | None:
+    """Zeros with p in one place + zeros with q in another: zeros with both, or p and q side by side if nothing is left.
+
+    So do the gradients of slices of an array, such as the gates of an LSTM, come together.
+    """
+    parts, more = parts_of(x), parts_of(y)
+    if not parts or not more or (x.shape, x.dtype) != (y.shape, y.dtype):
+        return None
+    if not all(are_disjoint(p[0][1], q[0][1]) for p, _ in parts for q, _ in more):
+        return None
+    concatenation = _side_by_side(b, x.shape, [*parts, *more])
+    if concatenation is not None:
+        return concatenation
+    for steps, part in more:
+        x = b.op("set_slice", x, part, steps=steps)
+    return x
+
+
+def parts_of(x: Any) -> list[tuple[Any, Value]]:
+    """The parts that were set in zeros to make x, each with its steps; none if x is something else."""
+    parts = []
+    while is_op(x, "set_slice"):
+        steps = x.op.params["steps"]
+        if steps[0][0] != "slice" or any(step != 1 or stop is None for _, stop, step in steps[0][1]):
+            return []
+        parts.append((steps, x.op.operands[1]))
+        x = x.op.operands[0]
+    return parts[::-1] if is_full(x) and number(x) == 0 else []
+
+
+def are_disjoint(a: Any, b: Any) -> bool:
+    """Whether two slices have no element in common."""
+    return any(p[1] <= q[0] or q[1] <= p[0] for p, q in zip(a, b, strict=True))
+
+
+def _side_by_side(b: Rewriter, shape: tuple[int, ...], parts: list[tuple[Any, Value]]) -> Value | None:
+    """Parts that fill the shape along one axis, as a concatenation."""
+    parts = sorted(parts, key=lambda part: part[0][0][1])
+    cut = [k for k, n in enumerate(shape) if parts[0][0][0][1][k] != (0, n, 1)]
+    if len(cut) != 1 or any(name != "reshape" for steps, _ in parts for name, _ in steps[1:]):
+        return None
+    (axis,), end, arrays = cut, 0, []
+    for steps, part in parts:
+        bounds = list(steps[0][1])
+        arrays.append(b.op("reshape", part, shape=tuple(stop - start for start, stop, _ in bounds)))
+        start, after, _ = bounds[axis]
+        bounds[axis] = (0, shape[axis], 1)
+        if start != end or bounds != [(0, n, 1) for n in shape]:
+            return None
+        end = after
+    return b.op("concatenate", *arrays, axis=axis) if end == shape[axis] else None
