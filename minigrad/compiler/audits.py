@@ -70,16 +70,15 @@ class Audit:
         # The step may write what the program only reads.
         self.others = [(a, checksum(a)) for key, a in unique.items() if key not in left_out]
         generators = [g for g in (*recording.program.generators, *leaves) if isinstance(g, np.random.Generator)]
-        self.places = version.written_places
         tensors = [x for x in leaves if type(x) is Tensor]
-        self.slots = [StateRef(x, "_grad", "slot", "a gradient") for x in tensors]
-        self.slots += [StateRef(x, "data", "slot", "the data of a Tensor") for x in tensors]
+        slots = [StateRef(x, "_grad", "slot", "a gradient") for x in tensors]
+        slots += [StateRef(x, "data", "slot", "the data of a Tensor") for x in tensors]
         self.arguments = [leaves[at] for at in version.writes("argument")]
         self.contents = [Contents(x) for x in self.arguments]
         # Python's floats may come from arrays, and are compared as if they had the smallest dtype of these.
         dtypes = {v.dtype for op in recording.program.ops for v in op.outs if v.dtype.kind == "f"}
         self.dtype_of_floats = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(float))
-        places = [*self.places, *self.slots]
+        places = [*version.written_places, *slots]
         self.before = State(written, generators, places, version.written_lists, version.writes("order"))
 
     is_other_way = False  # whether the step takes a branch that is not the program's
@@ -87,13 +86,11 @@ class Audit:
     def seen(self, result: Any) -> list[Piece]:
         """Everything that a call returned and changed, as paths and values."""
         seen = list(pieces("the result", result))
-        for ref in self.places:
+        for ref, _ in self.before.places:
             seen += pieces(ref.path, value_at(ref))
-        for holder in self.version.written_lists:
+        for holder, _ in self.before.lists:
             seen += pieces("a list", sorted(map(repr, holder)) if isinstance(holder, set) else elements(holder))
         seen += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.before.dicts]
-        for ref in self.slots:
-            seen += pieces(ref.path, value_at(ref))
         for x in self.arguments:
             now = Contents(x)
             seen += pieces(f"an argument, a {type(x).__name__}", (now.keys, now.names, now.values))
@@ -161,14 +158,12 @@ class Audit:
 
         After one such run, then after two, and so on. The first explains most differences.
         """
-        version = self.version
-        rounded = Rounded(version.recording.program)
-        rng = np.random.default_rng(0)
+        version, rounded = self.version, Rounded(self.version.recording.program)
         first = self._rounded(rounded)
+        rounded.rng = np.random.default_rng(0)
         for k in range(RUNS):
-            rounded.draw(rng)
-            other = None if first is None else self._rounded(rounded)
-            if first is None or other is None or len(first) != len(other):
+            other = first and self._rounded(rounded)
+            if not first or not other or len(first) != len(other):
                 return
             known = version.spreads if k else [None] * len(first)
             version.spreads = [spread(x, y, z) for (_, x), (_, y), z in zip(first, other, known, strict=True)]

@@ -90,21 +90,16 @@ def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], resul
     """The results, as outputs of one node of the tape if gradients can flow through them."""
     if replay is None or not replay.active:
         return results
-    (_, form), *keys = version.signature
-    form = flat(form).form if type(form) is int else form
-    leaves = leaves[: len(keys)]
-    inputs = [k for k, x in enumerate(leaves) if type(x) is Tensor and x.node is not None]
-    captured = [t for t in version.captured if t.node is not None]
-    parents = tuple(t.node for t in (*(leaves[k] for k in inputs), *captured))
-    if not parents:
+    primitive = _Derivative(compiled, version, leaves, replay)
+    variables = [*(leaves[k] for k in primitive.inputs), *primitive.captured]
+    if not variables:
         return results
     outputs, _ = flatten(results)
     node = Node()
-    node.primitive = _Derivative(compiled, version, leaves, form, inputs, captured, replay)
-    node.parents, node.params = parents, ()
-    others = [data_of(x) for k, x in enumerate(leaves) if k not in inputs]
-    arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk checks whether they were written meanwhile
-    node.residuals = (tuple(leaves[k].data for k in inputs) + tuple(t.data for t in captured) + arrays,)
+    node.primitive, node.params = primitive, ()
+    node.parents = tuple(t.node for t in variables)
+    arrays = (x for x, _ in primitive.samples)  # the walk checks whether they were written meanwhile
+    node.residuals = ((*(t.data for t in variables), *arrays),)
     node.scope, node.serial = mode.get() or "", next_serial()
     tensors = [outputs[k] if isinstance(k, int) else k.get() for k in version.live]
     values = [t.data for t in tensors]
@@ -134,27 +129,20 @@ class _Derivative(Opaque):
 
     kind = "compiled"
 
-    def __init__(
-        self,
-        compiled: Any,
-        version: Specialization,
-        leaves: Sequence[Any],
-        form: Any,
-        inputs: list[int],
-        captured: list[Tensor],
-        replay: Replay,
-    ) -> None:
-        self.compiled, self.form, self.inputs, self.captured = compiled, form, inputs, captured
-        self.live, self.replay = version.live, replay
+    def __init__(self, compiled: Any, version: Specialization, leaves: Sequence[Any], replay: Replay) -> None:
+        (_, form), *keys = version.signature
+        leaves = leaves[: len(keys)]
+        self.compiled, self.live, self.replay = compiled, version.live, replay
+        self.form = flat(form).form if type(form) is int else form
+        self.inputs = inputs = [k for k, x in enumerate(leaves) if type(x) is Tensor and x.node is not None]
+        self.captured = [t for t in version.captured if t.node is not None]
         # A Tensor without a node that is written gets another array. The present one counts.
         self.leaves = [
             None if k in inputs else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
         ]
         self.samples = [(x, sample(x)) for x in map(data_of, self.leaves) if type(x) is np.ndarray]
-        live = tuple(
-            k if isinstance(k, int) else k.identity for k in version.live
-        )  # branches may return something else
-        self.key = (version.signature, tuple(inputs), tuple(map(id, captured)), live)
+        live = tuple(k if isinstance(k, int) else k.identity for k in self.live)  # branches may return something else
+        self.key = (version.signature, tuple(inputs), tuple(map(id, self.captured)), live)
         self.name = f"compiled[{compiled.name}]"
         self.outputs = tuple(f"out{k}" for k in range(len(self.live)))
 

@@ -76,7 +76,7 @@ class Compiled(Wrapper):
         try:
             key = learned.signature(call, keep)
         except UnsupportedArgument as error:
-            return self._refused(CompileError(f"mg.compile: {self.name}: {error}"), args, kwargs)
+            return self._refused(f"mg.compile: {self.name}: {error}", args, kwargs)
         begun, ready = list[Specialization](), list[Specialization]()  # those that differ in their decisions only
         for version in self.versions:
             if version.signature != key or (inputs := version.matches(call.leaves)) is None:
@@ -93,7 +93,7 @@ class Compiled(Wrapper):
             return self._record(call, begun, keep, ready)
         records, has_grown = len(learned.records), learned.has_grown(call)
         if not has_grown and not learned.generalize(call, key, self.versions, self.runs):
-            return self._refused(CompileError(self._too_many_changes()), args, kwargs)
+            return self._refused(self._too_many_changes(), args, kwargs)
         if has_grown or len(learned.records) > records:  # the arguments have another structure then
             return self._dispatch(args, kwargs)
         return self._record(call, [], keep)
@@ -147,7 +147,7 @@ class Compiled(Wrapper):
         """
         learned = self.learned
         if self.recordings >= PATIENCE and self.runs < WORTH * self.recordings:
-            return self._refused(CompileError(self._too_many_recordings()), call.args, call.options)
+            return self._refused(self._too_many_recordings(), call.args, call.options)
         inputs = learned.inputs
         self.versions = [v for v in self.versions if v not in begun or v.inputs == inputs]
         begun = [v for v in begun if v.inputs == inputs]
@@ -242,10 +242,10 @@ class Compiled(Wrapper):
         self.versions.append(version)
         self.latest = version
 
-    def _refused(self, error: CompileError, args: Any, kwargs: Any) -> Any:
+    def _refused(self, why: str, args: Any, kwargs: Any) -> Any:
         if self.fallback == "raise":
-            raise error
-        self._go_eager(error)
+            raise CompileError(why)
+        self._go_eager(why)
         return self.function(*args, **kwargs)
 
     def _go_eager(self, why: Exception | str) -> None:

@@ -180,11 +180,8 @@ class Learned:
 
     def _changed_arguments(self, leaves: list[Any], before: Signature, now: Signature) -> Iterable[Difference]:
         changed = _changed(before, now)
-        if all(_is_number_key(before[k + 1]) and is_number(leaves[k]) for k in changed):
-            same_kind = all(before[k + 1][1][0] == _kind_name(leaves[k]) for k in changed)
-            for k in changed:
-                if same_kind and (None, (), k) not in self.pinned and not self.is_written:
-                    self.varying.add((None, (), k))
+        if not self.is_written and all(_is_number_like(leaves[k], before[k + 1]) for k in changed):
+            self.varying |= {(None, (), k) for k in changed} - self.pinned
         for k in changed:
             yield f"argument {k}", None, shown(before[k + 1]), shown(now[k + 1])
 
@@ -215,12 +212,10 @@ def _changed(one: Signature, other: Signature) -> list[int]:
     return [k for k, (a, b) in enumerate(zip(one[1:], other[1:], strict=True)) if a != b]
 
 
-def _is_number_key(part: Any) -> bool:
-    return part[0] == "value" and isinstance(part[1], tuple) and part[1][0] in ("float", int)
-
-
-def _kind_name(x: Any) -> Any:
-    return "float" if type(x) is float else type(x)
+def _is_number_like(x: Any, key: Any) -> bool:
+    """Whether x is a number of the same type as one with this key in a signature."""
+    kind = "float" if type(x) is float else type(x)
+    return is_number(x) and key[0] == "value" and isinstance(key[1], tuple) and key[1][0] == kind
 
 
 class Avoided:

@@ -26,9 +26,6 @@ CHAOTIC = 1e-4  # if roundings change an element by so much of the largest one, 
 
 Piece = tuple[str, Any]  # path and value
 Pair = tuple[Any, Any]  # compiled, eager
-Step = tuple[
-    Callable[..., Any], tuple[int, ...], tuple[int, ...], Any
-]  # function, slots of operands and results, factor
 
 
 def pieces(path: str, x: Any, depth: int = 0) -> Iterator[Piece]:
@@ -179,41 +176,8 @@ class Rounded:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.plan = SimpleNamespace(moved={})  # kept arrays lie in their buffers
-        self.slots: list[Any] = []  # operands of ops: values, and literals
-        self.number: dict[Value, int] = {}
-        self.inputs: list[tuple[int, Buffer]] = []
-        self.steps: list[Step] = []
-        exact = EXACT | {"input", "check"}
-        rounded = [v for op in program.ops if op.name not in exact for v in op.outs if v.dtype.kind == "f"]
-        self.noise: dict[Any, Any] = {}
-        factors: dict[Value, Any] = {}  # parts of the noise
-        for dtype in {v.dtype for v in rounded}:
-            values = [v for v in rounded if v.dtype == dtype]
-            ends = np.cumsum([v.size for v in values])
-            self.noise[dtype] = np.ones(ends[-1], dtype)
-            parts = np.split(self.noise[dtype], ends[:-1])
-            factors |= {v: part.reshape(v.shape) for v, part in zip(values, parts, strict=True)}
-        for op in program.ops:
-            if op.name == "input":
-                self.inputs.append((self._slot(op.out), op.params["buffer"]))
-            elif op.name != "check":
-                ins = tuple(self._slot(x) for x in op.ins)
-                outs = tuple(self._slot(v) for v in op.outs)
-                self.steps.append((_function(program, op), ins, outs, factors.get(op.outs[0])))
-
-    def _slot(self, x: Any) -> int:
-        if isinstance(x, Value) and x in self.number:
-            return self.number[x]
-        self.slots.append(None if isinstance(x, Value) else x)
-        if isinstance(x, Value):
-            self.number[x] = len(self.slots) - 1
-        return len(self.slots) - 1
-
-    def draw(self, rng: np.random.Generator) -> None:
-        """Round in another way: by random factors between 1 - ε and 1 + ε. They are 1 at first."""
-        for dtype, array in self.noise.items():
-            u = rng.random(array.size, np.float64 if dtype.itemsize > 4 else np.float32)
-            array[...] = 1 + np.finfo(dtype).eps * (2 * u - 1)
+        self.functions = {op: _function(program, op) for op in program.ops if op.name not in ("input", "check")}
+        self.rng: np.random.Generator | None = None  # of other roundings, if any
 
     def run(self, *arguments: Any) -> list[Any]:
         """Run the program: return its outputs, and store into its buffers.
@@ -221,25 +185,32 @@ class Rounded:
         Raises:
             CheckFailed: an op raised. Nothing was stored.
         """
-        slots = self.slots
-        for k, buffer in self.inputs:
-            slots[k] = buffer.array if buffer.place is None else arguments[buffer.place]
+
+        def content(buffer: Buffer) -> Any:
+            return buffer.array if buffer.place is None else arguments[buffer.place]
+
+        values = {op.out: content(op.params["buffer"]) for op in self.program.ops if op.name == "input"}
         try:
-            for function, ins, outs, factor in self.steps:
-                result = function(*[slots[k] for k in ins])
-                if len(outs) > 1:
-                    for k, part in zip(outs, result, strict=True):
-                        slots[k] = part
+            for op, function in self.functions.items():
+                result = function(*[values[x] if isinstance(x, Value) else x for x in op.ins])
+                if len(op.outs) > 1:
+                    values |= zip(op.outs, result, strict=True)
                 else:
-                    slots[outs[0]] = result if factor is None else result * factor
+                    values[op.out] = result if op.name in EXACT or op.out.dtype.kind != "f" else self._rounded(result)
         except Exception as error:
             raise CheckFailed(str(error)) from error
-        stored = [(b, np.array(slots[self.number[v]])) for b, v in self.program.stores.items()]
-        outputs = [np.array(slots[self.number[v]]) for v in self.program.outputs]
-        for buffer, content in stored:
-            target: Any = arguments[buffer.place] if buffer.place is not None else buffer.array
-            np.copyto(target, content)
+        stored = [(b, np.array(values[v])) for b, v in self.program.stores.items()]
+        outputs = [np.array(values[v]) for v in self.program.outputs]
+        for buffer, array in stored:
+            np.copyto(content(buffer), array)
         return outputs
+
+    def _rounded(self, x: Any) -> Any:
+        """A result times random factors between 1 - ε and 1 + ε."""
+        if self.rng is None:
+            return x
+        u = self.rng.random(x.shape, np.float64 if x.dtype.itemsize > 4 else np.float32)
+        return x * np.asarray(1 + np.finfo(x.dtype).eps * (2 * u - 1), x.dtype)
 
 
 def _function(program: Program, op: Op) -> Callable[..., Any]:

@@ -7,6 +7,5 @@ keeps what a program computes.
 from contextvars import ContextVar
 from typing import Any
 
-watching: ContextVar[Any] = ContextVar(
-    "watching", default=None
-)  # the present `proof.proven()` block, which has imported proof
+# The present block of `proof.proven()`. It stands here because proof.py takes a while to import.
+watching: ContextVar[Any] = ContextVar("watching", default=None)
