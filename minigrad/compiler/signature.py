@@ -213,12 +213,15 @@ class StateInputs:
         for tensor, leaf, is_none in recording.grads_read:
             if ((tensor if leaf is None else leaves[leaf]).grad is None) is not is_none:
                 return None
-        if next(self.tuple_differences(), None) is not None:
+        if self.tuples and next(self.tuple_differences(), None) is not None:
             return None
-        numbers = self._numbers(leaves)
-        if any(type(x) is not y.kind for x, y in zip(numbers, recording.numbers, strict=True)):
-            return None
-        if self._has_changed_decision(numbers):
+        numbers = []
+        for x in recording.numbers:
+            number = x.fetch(leaves)
+            if type(number) is not x.kind:
+                return None
+            numbers.append(number)
+        if recording.predicates and self._has_changed_decision(numbers):
             return None
         arrays = self._arrays(leaves)
         return None if arrays is None else (arrays, numbers)

@@ -62,13 +62,6 @@ def scalars_without_memory(program: Program) -> set[Value]:
     return {op.out for op in program.ops if is_scalar_op(op)} - needed
 
 
-def writes_in_c_order(op: Op) -> bool:
-    """Whether an op's result must be in C order: otherwise a reshape of it would be a copy."""
-    if op.name == "set_slice":
-        return any(name == "reshape" for name, _ in op.params["steps"])
-    return op.name in ("kernel", "convolution")
-
-
 class Plan:
     """The memory of a program: a real array for each value whose memory is the same in each call."""
 
@@ -171,7 +164,7 @@ class Plan:
                 continue
             computed = unshaped(v)
             free = buffer.kind != "argument" and computed not in self.kind and computed.op.name not in SPECIAL
-            any_layout = computed is v and not writes_in_c_order(v.op) and not self._is_read_in_c_order(v)
+            any_layout = computed is v and not self._is_in_c_order(v)
             fits = any_layout or (buffer.array is not None and buffer.array.flags.carray)
             if free and fits and self._may_overwrite(present, computed):
                 self._into(buffer, computed, present)
@@ -195,10 +188,16 @@ class Plan:
                 return
             candidates = [x for x in v.op.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
             if not memory.flags.carray:
-                candidates = [x for x in candidates if not writes_in_c_order(x.op) and not self._is_read_in_c_order(x)]
+                candidates = [x for x in candidates if not self._is_in_c_order(x)]
             if not candidates or any(self.root[x] is present for x in v.op.operands):
                 return
             v = candidates[0]
+
+    def _is_in_c_order(self, v: Value) -> bool:
+        """Whether v must be in C order, for what computes or reads it: otherwise a reshape would be a copy."""
+        if v.op.name == "set_slice" and any(name == "reshape" for name, _ in v.op.params["steps"]):
+            return True
+        return v.op.name in ("kernel", "convolution") or self._is_read_in_c_order(v)
 
     def _is_read_in_c_order(self, v: Value) -> bool:
         """Whether a reshape or a kernel reads v or a view of it, so that another layout would be copied."""

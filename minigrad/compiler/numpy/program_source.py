@@ -49,19 +49,12 @@ def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
 
 def buffers_under(plan: Plan, v: Value) -> list[Buffer]:
     """The buffers whose memory a value may share: as a view, or as the result of a call, which may be a view."""
-    buffers: dict[Buffer, None] = {}
-    seen: set[Value] = set()
-    pending = [plan.root[v]]
-    while pending:
-        root = pending.pop()
-        if root in seen:
-            continue
+    roots, seen = [plan.root[v]], set[Value]()
+    for root in roots:  # more are appended
+        if root.op.name == "call" and root not in seen:
+            roots += [plan.root[x] for x in root.op.operands]
         seen.add(root)
-        if root.op.name == "input":
-            buffers[root.op.params["buffer"]] = None
-        elif root.op.name == "call":
-            pending += [plan.root[x] for x in root.op.operands]
-    return list(buffers)
+    return list(dict.fromkeys(root.op.params["buffer"] for root in roots if root.op.name == "input"))
 
 
 @cache
@@ -158,15 +151,14 @@ class ProgramSource:
         return [*before, *saved, "try:", *inside, "except Exception as error:", *restored, raised, *after]
 
     def _write(self) -> None:
-        plan = self.plan
-        for k, block in enumerate(plan.blocks):
+        for k, block in enumerate(self.plan.blocks):
             self.scope.prepared[f"block{k}"] = f"memory({block.nbytes})"
         guarded = first_guarded(self.program)
         for k, op in enumerate(self.program.ops):
             if k == guarded:
                 self.guarded = range(len(self.body), len(self.body))
             self._write_op(op)
-            if k == plan.barrier and guarded >= 0:
+            if k == self.plan.barrier and guarded >= 0:
                 self.guarded = range(self.guarded.start, len(self.body))
         first = {v: k for k, v in reversed(list(enumerate(self.program.outputs)))}
         returned = [self._returned(k, v, first[v] == k) for k, v in enumerate(self.program.outputs)]
@@ -203,9 +195,8 @@ class ProgramSource:
                 self._append(text, op.note if k == 0 else "")
 
     def _append(self, text: str, note: str) -> None:
-        words = note.replace("\n", " ")
-        comment = f"  # {words}" if words else ""
-        self.body.append(f"{text}{comment}" if len(text) + len(comment) < 150 else text + comment[: 150 - len(text)])
+        comment = "  # " + note.replace("\n", " ") if note else ""
+        self.body.append((text + comment)[: max(150, len(text))])
 
     def _write_number(self, op: Op) -> None:
         v, name, note = op.out, self.names[op.out], op.note
@@ -242,10 +233,7 @@ class ProgramSource:
 
     def _prepare(self, op: Op, v: Value) -> None:
         """Let bind define the name of a value that is in the same memory in each call."""
-        if not self.plan.is_static(v):
-            return
-        name = self.names[v]
-        if op.name == "input":
+        if not self.plan.is_static(v) or op.name == "input":
             return
         if op.name in VIEWS:
             text = self._view(op)
@@ -261,8 +249,8 @@ class ProgramSource:
         else:
             buffer = self.plan.home[v]
             text = self.buffers[buffer] + ("" if buffer.shape == v.shape else f".reshape({inside(v.shape)})")
-        if text != name:
-            self.scope.prepared[name] = text
+        if text != self.names[v]:
+            self.scope.prepared[self.names[v]] = text
 
     def _joined(self, out: Value) -> str:
         """The memory of a concatenation, an argument of bind: arrays that outlive the step may lie in it."""
