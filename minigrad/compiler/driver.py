@@ -62,13 +62,7 @@ class Compiled(Wrapper):
             return self._dispatch(args, kwargs)
 
     def _dispatch(self, args: Any, kwargs: Any, tried: Specialization | None = None) -> Any:
-        """Find the specialization for these arguments, this state and these decisions, or record one.
-
-        Args:
-            args: positional arguments.
-            kwargs: those by name.
-            tried: a specialization that takes other branches.
-        """
+        """Find the specialization for this call, other than `tried`, which takes other branches; or record one."""
         if self.eager:
             return self.function(*args, **kwargs)
         learned, keep = self.learned, list[Any]()
@@ -145,10 +139,9 @@ class Compiled(Wrapper):
             keep: keeps objects alive whose ids are in the signature.
             ready: specializations with programs that take other branches.
         """
-        learned = self.learned
+        learned, inputs = self.learned, self.learned.inputs
         if self.recordings >= PATIENCE and self.runs < WORTH * self.recordings:
             return self._refused(self._too_many_recordings(), call.args, call.options)
-        inputs = learned.inputs
         self.versions = [v for v in self.versions if v not in begun or v.inputs == inputs]
         begun = [v for v in begun if v.inputs == inputs]
         session = TraceSession(

@@ -102,11 +102,9 @@ class Specialization:
                 with suppress(RuntimeError):  # numba cannot compile a kernel; a warning follows
                     self.kernels.wait()
                 self._take_kernels(self.kernels)
-        arguments = recording.arguments
-        fetched = {x.number: j for j, x in enumerate(recording.arrays)}
-        self.places = [
-            (k, arguments[k]) if k in arguments else (k, ~fetched[k]) for k in range(len(arguments) + len(fetched))
-        ]
+        # For each argument of the program the number of a leaf, or ~ that of an array from the state.
+        places = recording.arguments | {x.number: ~j for j, x in enumerate(recording.arrays)}
+        self.places = [places[k] for k in range(len(places))]
         self.written = {b.place for b in self.program.stores if b.place is not None}
         self.finish = compiled(recording.recipe)
         self.generators = [(self.program.generators[g], leaf) for g, leaf in recording.generator_leaves]
@@ -183,7 +181,7 @@ class Specialization:
         """
         fetched, numbers = inputs
         arrays = []
-        for number, k in self.places:
+        for number, k in enumerate(self.places):
             x = leaves[k] if k >= 0 else fetched[~k]
             array = x.data if type(x) is Tensor else x
             if type(array) is not np.ndarray:
@@ -206,7 +204,7 @@ class Specialization:
 
     def argument(self, number: int, leaves: Sequence[Any], inputs: Inputs) -> Any:
         """The array that is argument `number` of the program."""
-        k = dict(self.places)[number]
+        k = self.places[number]
         return data_of(leaves[k] if k >= 0 else inputs[0][~k])
 
     def _add_arguments(self, arrays: list[Any], leaves: Sequence[Any], numbers: list[Any]) -> None:
@@ -272,8 +270,6 @@ def add_fast_call(version: Specialization, audited: bool) -> None:
     tests, scope = argument_tests(version.signature, version.owned)
     if not tests or version.has_more or version.live or not version.is_simple:
         return
-    if not all(number == k for k, (number, _) in enumerate(version.places)):
-        return
     watched = "active() is not None or probe() is not None or stack()"
     scope |= {"active": active.get, "probe": probe.get, "stack": STACK.get, "errors": errors_raise}
     if SETTING is not None:
@@ -281,7 +277,7 @@ def add_fast_call(version: Specialization, audited: bool) -> None:
         scope |= {"setting": SETTING.get, "plain": SETTING.get() if not errors_raise() else MISS}
     else:
         watched += " or errors()"
-    arrays = ", ".join(f"t{leaf}" for _, leaf in version.places)
+    arrays = ", ".join(f"t{leaf}" for leaf in version.places)
     call = f"o = run({arrays})" if version.is_silent else f"with silent(all='ignore'): o = run({arrays})"
     text = f"""
 def fast_call(x, lock):
