@@ -15,7 +15,6 @@ that axes line up and equal ops are found to be equal.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeGuard
 
@@ -48,31 +47,21 @@ def computed(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | No
     return b.raw("full", shape=shape, dtype=np.dtype(dtype), value=np.asarray(value, dtype).item())
 
 
-def with_literals(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
-    """Constant arrays as literals."""
-    return _on_simpler(name, b, ins, params, lambda x: number(x) if is_full(x) else None)
+def on_simpler(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """The op on simpler operands, as long as shape and dtype of the result stay the same.
 
+    Constant arrays become literals. Python integers beside floating-point values become floats, so that 1 / s and
+    1.0 / s are the same. Values are taken before they are repeated, or leading axes of size 1 are added or dropped.
+    """
+    has_floats = name in INTEGERS_AS_FLOATS and any(isinstance(x, Value) and x.dtype.kind == "f" for x in ins)
 
-def with_floats(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
-    """Python integers beside floating-point values as floats, so that 1 / s and 1.0 / s are the same."""
-    if not any(isinstance(x, Value) and x.dtype.kind == "f" for x in ins):
-        return None
-    return _on_simpler(name, b, ins, params, lambda x: float(x) if type(x) is int and abs(x) < 2**24 else None)
-
-
-def before_broadcast(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
-    """An op on values before they are repeated, or before leading axes of size 1 are added or dropped."""
-
-    def source(x: Operand) -> Operand | None:
+    def simpler(x: Operand) -> Operand | None:
+        if type(x) is int:
+            return float(x) if has_floats and abs(x) < 2**24 else None
+        if is_full(x):
+            return number(x)
         return x.op.operands[0] if is_op(x, "broadcast") or drops_leading(x) else None
 
-    return _on_simpler(name, b, ins, params, source)
-
-
-def _on_simpler(
-    name: str, b: Rewriter, ins: tuple[Operand, ...], params: dict[str, Any], simpler: Callable[[Any], Operand | None]
-) -> Value | None:
-    """The op on simpler operands, as long as shape and dtype of the result stay the same."""
     operands = ins
     for k in range(len(ins)):
         while (x := simpler(operands[k])) is not None:
@@ -115,10 +104,7 @@ def _drops_units(x: Value) -> bool:
 
 for _name in (*UFUNCS, "where", "cast"):
     SIMPLER.rule(_name, operands=("full", LITERAL))(partial(computed, _name))
-    SIMPLER.rule(_name, operands=("full",))(partial(with_literals, _name))
-    if _name in INTEGERS_AS_FLOATS:
-        SIMPLER.rule(_name, operands=(LITERAL,))(partial(with_floats, _name))
-    SIMPLER.rule(_name, operands=("broadcast", "reshape"))(partial(before_broadcast, _name))
+    SIMPLER.rule(_name, operands=("full", LITERAL, "broadcast", "reshape"))(partial(on_simpler, _name))
     SIMPLER.rule(_name, operands=("reshape",))(partial(before_reshape, _name))
 
 
