@@ -241,7 +241,9 @@ class Avoided:
             leaves: of the arguments.
         """
         ready = [v for v in versions if v.ready]
-        decisions = [(v, changed) for v in ready if v.signature == key and (changed := v.changed_decisions(leaves))]
+        decisions = [
+            (v, changed) for v in ready if v.signature == key and (changed := v.from_state.changed_decisions(leaves))
+        ]
         is_another = bool(ready) and all(v.signature != key for v in ready)
 
         def note() -> bool:
@@ -258,4 +260,6 @@ class Avoided:
         if key in self.signatures:
             return True
         self.decisions = [(v, changed) for v, changed in self.decisions if v in versions]
-        return any(v.signature == key and v.changed_decisions(leaves) == changed for v, changed in self.decisions)
+        return any(
+            v.signature == key and v.from_state.changed_decisions(leaves) == changed for v, changed in self.decisions
+        )

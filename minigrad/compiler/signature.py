@@ -193,12 +193,16 @@ def _is_separate(view: Any, owned: dict[int, Any]) -> bool:
 class StateInputs:
     """The arrays and numbers that a program reads from the state at each call, and decisions on the numbers.
 
-    `is_simple` says that there are none, `grads_read` which gradients must be None as in the recording, and `tuples`
-    which places hold tuples of which some items are inputs: the place, the tuple, and these items.
+    `is_simple` says that there are none. `tuples` are places of tuples of which some items are inputs: the place, the
+    tuple, and these items.
+
+    Args:
+        recording: of the program.
+        fits: whether guards hold.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
+    def __init__(self, recording: Recording, fits: Callable[[], bool]) -> None:
+        self.recording, self.fits = recording, fits
         self.is_simple = not (recording.numbers or recording.arrays or recording.grads_read)
         tuples: dict[Any, tuple[StateRef, Any, set[int]]] = {}
         inputs: list[Any] = [*recording.numbers, *recording.arrays]
@@ -208,7 +212,11 @@ class StateInputs:
         self.tuples = list(tuples.values())
 
     def fetch(self, leaves: Sequence[Any]) -> Inputs | None:
-        """The inputs of a call; None if it needs another program."""
+        """The inputs of a call, None if it needs another program. Calls wait for it: it calls no function in vain."""
+        if not self.fits():
+            return None
+        if self.is_simple:
+            return NOTHING
         recording = self.recording
         for tensor, leaf, is_none in recording.grads_read:
             if ((tensor if leaf is None else leaves[leaf]).grad is None) is not is_none:
@@ -223,7 +231,7 @@ class StateInputs:
             numbers.append(number)
         if recording.predicates and self._has_changed_decision(numbers):
             return None
-        arrays = self._arrays(leaves)
+        arrays = self._arrays(leaves) if recording.arrays else []
         return None if arrays is None else (arrays, numbers)
 
     def _numbers(self, leaves: Sequence[Any]) -> list[Any]:
@@ -243,7 +251,7 @@ class StateInputs:
             other = data_of(ref.get())
             if type(other) is not np.ndarray or owner(other) is not owner(data_of(arrays[j])):
                 return None
-        return arrays if not arrays or sharing([*arrays, *leaves]) == recording.sharing else None
+        return arrays if sharing([*arrays, *leaves]) == recording.sharing else None
 
     def tuple_differences(self) -> Iterator[Difference]:
         """Tuples, some of whose items are inputs, that differ in other items."""
@@ -256,12 +264,17 @@ class StateInputs:
     def _has_changed_decision(self, numbers: list[Any]) -> bool:
         """Whether a decision has another outcome for these numbers, or cannot be evaluated."""
         try:
-            return any(p.holds(numbers) != p.outcome for p in self.recording.predicates)
+            for p in self.recording.predicates:
+                if p.holds(numbers) != p.outcome:
+                    return True
         except (ArithmeticError, ValueError, TypeError):
             return True
+        return False
 
     def changed_decisions(self, leaves: Sequence[Any]) -> tuple[int, ...]:
-        """The decisions on numbers that have another outcome in a call; none if one cannot be evaluated."""
+        """The decisions on numbers with another outcome in a call, if guards compare nothing else that has changed."""
+        if not self.fits():
+            return ()
         numbers = self._numbers(leaves)
         try:
             return tuple(k for k, p in enumerate(self.recording.predicates) if p.holds(numbers) != p.outcome)

@@ -76,8 +76,8 @@ class Specialization:
         self.spreads: list[Any] = []
         self.seconds = 0.0
         self.kernels: Kernels | None = None
-        self.from_state = StateInputs(recording)
-        self.is_simple = self.from_state.is_simple
+        self.from_state = StateInputs(recording, self.fits)
+        self.matches, self.is_simple = self.from_state.fetch, self.from_state.is_simple
         self.written_places, self.written_lists = (
             self.writes("set", "gradient"),
             self.writes("extend", "refill", "set of"),
@@ -162,16 +162,6 @@ class Specialization:
             self._pause_until(self._next_check)
 
     # A call
-
-    def matches(self, leaves: Sequence[Any]) -> Inputs | None:
-        """The inputs of a call, if its state is the one that was recorded, else None."""
-        if not self.fits():
-            return None
-        return NOTHING if self.is_simple else self.from_state.fetch(leaves)
-
-    def changed_decisions(self, leaves: Sequence[Any]) -> tuple[int, ...]:
-        """The decisions on numbers with another outcome in a call, if guards compare nothing else that has changed."""
-        return self.from_state.changed_decisions(leaves) if self.fits() else ()
 
     def call(self, leaves: Sequence[Any], inputs: Inputs) -> Any:
         """Run the program, and return and leave what the step would.
