@@ -108,7 +108,7 @@ def find_exempt(recording: Recording, capture: StateCapture, growing: dict[int, 
 
     Other recordings have appended to the lists in `growing`, by id, and put new containers in the places of `replaced`.
     """
-    exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
+    exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: StateInputs.tuples
     exempt |= {x.ref.identity for x in capture.arrays}
     for x in capture.arrays:
         if type(x.value) is Tensor:

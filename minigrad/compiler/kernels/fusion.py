@@ -5,7 +5,7 @@ and every kernel that uses it computes it again, unless an op outside of kernels
 taken in order. An op joins one of the kernels that come after all its operands: the kernel of its last operand, else
 the first one with the same space, else a new one. In the end a kernel whose results all go to one later kernel is
 merged into that one, and a kernel of single numbers only is dissolved: Python computes those in less time than a call
-of a kernel takes (numpy/scalar_ops.py).
+of a kernel takes (numpy/plan.py).
 """
 
 from __future__ import annotations

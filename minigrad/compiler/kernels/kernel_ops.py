@@ -8,8 +8,7 @@ from minigrad.compiler.ir.typing import make
 from minigrad.compiler.kernels.fusion import Fusion
 from minigrad.compiler.kernels.kernel_source import KernelSource
 from minigrad.compiler.kernels.legalize import with_operands
-from minigrad.compiler.numpy.plan import unshaped
-from minigrad.compiler.numpy.scalar_ops import is_scalar_op
+from minigrad.compiler.numpy.plan import is_scalar_op, unshaped
 
 
 def with_kernels(program: Program) -> Program:

@@ -10,7 +10,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -131,8 +131,13 @@ def composed(function: Callable[..., Any], name: str, *parts: Expression) -> Exp
     def expression(inputs: Any) -> Any:
         return function(*(part(inputs) for part in parts))
 
-    expression.form = (name, *(part.form for part in parts))  # type: ignore[attr-defined]
-    return expression
+    return with_form(expression, (name, *(part.form for part in parts)))
+
+
+def with_form(expression: Any, form: Any) -> Expression:
+    """The expression, which now has a form. It stays a function: calls of a class with the form would cost more."""
+    expression.form = form
+    return cast("Expression", expression)
 
 
 def _constant(x: Any) -> Expression:
