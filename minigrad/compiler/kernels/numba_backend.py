@@ -38,8 +38,8 @@ class NumbaSource(ProgramSource):
         if not self.kernels:
             return super().text
         functions = sorted({f for source, _ in self.kernels.values() for f in source.functions})
-        imports = ["from numba import njit", "from minigrad.compiler.kernels.noalias import NoAlias"]
-        imports += [f"from minigrad.compiler.kernels.vecmath import {', '.join(functions)}"] * bool(functions)
+        imports = ["from numba import njit"]
+        imports += [f"from minigrad.compiler.kernels.vecmath import {', '.join(['NoAlias', *functions])}"]
         is_chunked = any(source.is_chunked for source, _ in self.kernels.values())
         imports += ["from minigrad.compiler.kernels.threads import Chunked"] * is_chunked
         kernels = [_function(name, source) for name, (source, _) in self.kernels.items()]
