@@ -104,7 +104,7 @@ def checked_ranges(program: Program) -> dict[Value, Range]:
     for op in program.ops:
         if op.name == "check":
             root = content(op.operands[0])
-            ranges[root] = _both(ranges.get(root, EVERYTHING), (op.params["low"], op.params["high"]))
+            ranges[root] = overlap(ranges.get(root, EVERYTHING), (op.params["low"], op.params["high"]))
     return ranges
 
 
@@ -197,7 +197,7 @@ def range_of(v: Value, depth: int = 0) -> Range:
     if v.dtype.kind not in "iub" or depth > DEEP:
         return EVERYTHING
     own: Range = (0, math.inf) if v.dtype.kind == "u" else (0, 1) if v.dtype.kind == "b" else EVERYTHING
-    return _both(own, _by_operation(op, v, [range_of_operand(x, depth + 1) for x in op.ins]))
+    return overlap(own, _by_operation(op, v, [range_of_operand(x, depth + 1) for x in op.ins]))
 
 
 def range_of_operand(x: Any, depth: int) -> Range:
@@ -259,5 +259,6 @@ def limits(v: Value) -> Range:
     return int(np.iinfo(v.dtype).min), int(np.iinfo(v.dtype).max)
 
 
-def _both(a: Range, b: Range) -> Range:
+def overlap(a: Range, b: Range) -> Range:
+    """The range that lies in both."""
     return max(a[0], b[0]), min(a[1], b[1])
