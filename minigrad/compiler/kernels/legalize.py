@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.checks import EVERYTHING, Range, content, overlap, range_of
-from minigrad.compiler.ir.predicates import Operand, number
+from minigrad.compiler.ir.predicates import EVERYTHING, Operand, Range, content, number, overlap, range_of
 from minigrad.compiler.ir.program import (
     ELEMENTWISE,
     REDUCTIONS,
