@@ -7,5 +7,5 @@
 - view_memory: memories, and views as steps; layout: how an array lies in the memory of another
 - checks: which checks of values are needed, and when
 - kernel: ops that run together, and in which loops; pysyntax: names, numbers and indices as Python source
-- evaluate: the values of programs on exact arrays; random_inputs: for these
+- evaluate: the values of programs on random inputs, as exact arrays
 """

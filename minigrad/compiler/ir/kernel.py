@@ -12,12 +12,12 @@ is a loop nest that sums columns, one over the columns alone, and so on; layer n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, Op, Value
+from minigrad.compiler.ir.program import REDUCTIONS, VIEWS, Op, Value
 
 Axes = tuple[int, ...]
 MAX_RECOMPUTED = 12  # operations that are cheaper to do again than a value is to keep
@@ -265,19 +265,26 @@ class Schedule:
 
     def is_cheap(self, v: Value) -> bool:
         """Whether a value may be computed again where it is needed: by few ops, from at most two arrays of its size."""
-        kernel, operations, leaves = self.kernel, 0, set[Value]()
-        pending = [v]
-        while pending:
-            x = kernel.real(pending.pop())
-            home = self.place.get(x)
-            if home is None or home.how != "element" or (x in self.arrays and x is not v):
-                if kernel.axes(x) == kernel.axes(v):
-                    leaves.add(x)
-                continue
-            if x.op.name in EXPENSIVE:
-                return False
-            operations += 1
-            pending += x.op.operands
-            if operations > MAX_RECOMPUTED or len(leaves) > 2:
-                return False
-        return len(leaves) <= 2
+        kernel = self.kernel
+
+        def is_there(x: Value) -> bool:
+            home = self.place.get(kernel.real(x))
+            return home is None or home.how != "element" or kernel.real(x) in self.arrays
+
+        leaves = recipe(v, is_there, MAX_RECOMPUTED)
+        return leaves is not None and len({kernel.real(x) for x in leaves if kernel.axes(x) == kernel.axes(v)}) <= 2
+
+
+def recipe(v: Value, is_there: Callable[[Value], bool], limit: int) -> set[Value] | None:
+    """The values that are there from which v is computed, by at most `limit` cheap ops; None if it takes more."""
+    operations, leaves, pending = 0, set[Value](), [v]
+    while pending:
+        x = pending.pop()
+        if x is not v and is_there(x):
+            leaves.add(x)
+            continue
+        operations += x.op.name not in VIEWS
+        if operations > limit or x.op.name in EXPENSIVE:
+            return None
+        pending += x.op.operands
+    return leaves

@@ -107,8 +107,9 @@ def range_of(x: Operand, depth: int = 0) -> Range:
 
 def _range_of_input(op: Op, ins: list[Range]) -> Range:
     array = op.params["buffer"].array if op.params["buffer"].is_constant else None
-    is_known = array is not None and array.size and array.dtype.kind in "iub"
-    return (int(array.min()), int(array.max())) if is_known else EVERYTHING
+    if array is None or not array.size or array.dtype.kind not in "iub":
+        return EVERYTHING
+    return int(array.min()), int(array.max())
 
 
 def _range_of_sum(op: Op, ins: list[Range]) -> Range:

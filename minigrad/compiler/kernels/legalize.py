@@ -227,7 +227,7 @@ def _elementwise(name: str, b: Legalizer, *ins: Operand, **params: Any) -> Value
         change, shapes = _reshaped, [s.shape for s in sources if is_of_kernel(s)]
     if not shapes or not can_write(make(name, *ins, **params)):
         return None
-    changed = [change(b, x, shape, shapes[0]) if isinstance(x, Value) and x.ndim else x for x in ins]
+    changed: list[Any] = [change(b, x, shape, shapes[0]) if isinstance(x, Value) and x.ndim else x for x in ins]
     return None if None in changed else b.shaped(b.raw(name, *changed, **params), shape)
 
 

@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.evaluate import Array, work
+from minigrad.compiler.ir.evaluate import Array, Sample, fingerprint, work
 from minigrad.compiler.ir.program import Buffer, Op, Program, Value
-from minigrad.compiler.ir.random_inputs import Sample, fingerprint
 from minigrad.compiler.passes.watch import TOLERANCE, Report, Watch, proven, watching
 from minigrad.exact import Exact, Inexact, Redraw, opaque_roots, same
 
