@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from minigrad.compiler.ir.layout import elements_in, where_in
 from minigrad.compiler.ir.program import ArgSlot, Literal, Op, Value
-from minigrad.compiler.ir.view_memory import owner
+from minigrad.compiler.ir.view_memory import elements_in, owner, where_in
 from minigrad.compiler.refusal import note_read, unsupported, user_line
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.reach import package_of
