@@ -26,9 +26,7 @@ EXPENSIVE = frozenset({
     "exp2", "log2", "log10", "sin", "cos", "tan", "arctan", "arctan2", "sinh",
     "cosh", "arcsin", "arccos", "hypot", "remainder", "fmod", "cbrt",
 })  # fmt: skip
-NUMBERS = {
-    np.dtype(name) for name in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-}
+NUMBERS = {np.dtype(code) for code in ("?", *np.typecodes["AllInteger"])}
 FLOATS = {np.dtype("float32"): "32", np.dtype("float64"): "64"}
 
 

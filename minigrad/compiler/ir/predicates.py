@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from minigrad.compiler.ir.program import VIEWS, Literal, Op, Value
+from minigrad.compiler.ir.program import VIEWS, Literal, Op, Value, origin
 
 Operand = Value | Literal
 Range = tuple[float, float]
@@ -156,8 +156,7 @@ def _range_of_reduced(op: Op, ins: list[Range]) -> Range:
     (x,) = op.operands
     if is_op(x, "exp") and is_op(x.op.operands[0], "subtract"):
         a, b = x.op.operands[0].op.ins
-        while is_op(b, "broadcast", "reshape"):
-            b = b.op.operands[0]
+        b = origin(b, ("broadcast", "reshape")) if isinstance(b, Value) else b
         if is_op(b, "max") and b.op.operands[0] is a and b.op.params["axes"] == op.params["axes"]:
             return 1, math.inf
     return (0 if ins[0][0] >= 0 else -math.inf), math.inf

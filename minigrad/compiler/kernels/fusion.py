@@ -16,7 +16,7 @@ from operator import attrgetter
 import numpy as np
 
 from minigrad.compiler.ir.kernel import padded, recipe
-from minigrad.compiler.ir.program import REDUCTIONS, VIEWS, Op, Program, Value
+from minigrad.compiler.ir.program import REDUCTIONS, Op, Program, Value, origin
 from minigrad.compiler.kernels.expressions import can_write
 
 MAX_RECIPE, MAX_SCALAR_RECIPE = 12, 30
@@ -37,13 +37,6 @@ def is_alias(op: Op) -> bool:
 def space_of(op: Op) -> tuple[int, ...]:
     """The shape over which an op runs."""
     return op.operands[0].shape if op.name in REDUCTIONS else op.out.shape
-
-
-def root_of(x: Value) -> Value:
-    """The value that a value is a view of."""
-    while x.op.name in VIEWS:
-        x = x.op.operands[0]
-    return x
 
 
 def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
@@ -244,7 +237,7 @@ class Fusion:
         readers: dict[Value, set[FusionGroup]] = {}
         for group in delayed:
             for x in self.read_by(group):
-                readers.setdefault(root_of(x), set()).add(group)
+                readers.setdefault(origin(x), set()).add(group)
 
         def order(group: FusionGroup) -> int:
             if group not in delayed:

@@ -18,6 +18,7 @@ from minigrad.compiler.ir.program import (
     Op,
     Program,
     Value,
+    origin,
     without_dead_code,
 )
 from minigrad.compiler.ir.rewriter import Rewriter, Rules
@@ -280,9 +281,7 @@ def is_counting(x: Value, n: int) -> bool:
 
 def number_of(x: Value) -> Any:
     """The number that all elements of x are in each call; None if that is not known."""
-    while x.op.name in VIEWS or x.op.name in ("broadcast", "copy"):
-        x = x.op.operands[0]
-    return number(x)
+    return number(origin(x, VIEWS | {"broadcast", "copy"}))
 
 
 def squeezed(shape: Shape) -> Shape:

@@ -27,10 +27,8 @@ from minigrad.compiler.kernels.loops import (
 )
 
 BLOCK_ROWS = 32  # rows that are added in float32 before their sum is added to a wider array
-MANY_ROWS, MANY_COLUMNS = (
-    256,
-    4096,
-)  # above these float32 is added in float64: columns are added in eight lanes and more
+# above these float32 is added in float64: columns are added in eight lanes and more
+MANY_ROWS, MANY_COLUMNS = 256, 4096
 FEWEST_ROWS, MOST_OPS = 8, 16  # of a loop nest that works on several rows at once, which makes its text longer
 COMPARED = 8  # pairs of rows of one array that LLVM compares before a loop; of more, it does not vectorize
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Op, Value
-from minigrad.compiler.ir.pysyntax import index_text, inside, literal, slices, tuple_text
+from minigrad.compiler.ir.pysyntax import index_text, inside, literal, slices
 from minigrad.compiler.numpy.plan import Plan
 from minigrad.compiler.numpy.scope import Scope
 from minigrad.compiler.refusal import DECISION
@@ -172,7 +172,7 @@ class Calls:
         v = op.operands[1]
         is_widened = v.dtype == np.float16 or (v.dtype == np.float32 and v.size > MANY)
         function = self.scope.name_of(add_at) if is_widened else self._f("np.add.at", "add_at")
-        return [*first, f"{function}({out}, ({tuple_text(op.params['index'], ins[2:])},), {ins[1]})"]
+        return [*first, f"{function}({out}, ({index_text(op.params['index'], ins[2:], False)},), {ins[1]})"]
 
     def _draw(self, op: Op, ins: list[str], out: str) -> list[str]:
         p = op.params
