@@ -15,8 +15,8 @@ from minigrad.compiler.ir.program import Buffer, Program, Value
 from minigrad.compiler.ir.view_memory import Memory, owner, sharing
 from minigrad.compiler.refusal import CompileError, unsupported, user_line
 from minigrad.compiler.trace.generators import GeneratorSlot
-from minigrad.compiler.trace.opaque import arrays_in
 from minigrad.compiler.trace.trace import Trace
+from minigrad.compiler.trace.tracer_operators import arrays_in
 from minigrad.reach import NUMERIC, Row, StateRef, package_of
 from minigrad.tensor.tensor import Tensor
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
 
 from minigrad.compiler.follow.taint import (
     ACCEPTING,
@@ -16,7 +15,7 @@ from minigrad.compiler.follow.taint import (
     is_opaque,
     kind_of,
 )
-from minigrad.compiler.follow.user_functions import UNKNOWN, Body, World, shown
+from minigrad.compiler.follow.user_functions import UNKNOWN, Body, World, parent_of, shown
 
 STATEMENTS = (
     *(ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.If, ast.For, ast.While, ast.Pass, ast.With),
@@ -124,7 +123,7 @@ class Allowed:
 
     def _is_passed_on(self, x: ast.Attribute | ast.Name, body: Body) -> bool:
         """Whether a name is a function that cannot be followed, and is not only called."""
-        parent: Any = x.parent  # type: ignore[union-attr]
+        parent = parent_of(x)
         if not isinstance(x.ctx, ast.Load) or (isinstance(parent, ast.Call) and parent.func is x):
             return False
         return is_opaque(self.world.meaning(x, body), self.world)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from minigrad.compiler.follow.allowed import Allowed
 from minigrad.compiler.follow.taint import OF_MATH, TAKING, Taint, is_opaque, is_source
-from minigrad.compiler.follow.user_functions import UNKNOWN, Body, Site, World, is_called, site_of
+from minigrad.compiler.follow.user_functions import UNKNOWN, Body, Site, World, is_called, parent_of, site_of
 from minigrad.compiler.refusal import MINIGRAD
 from minigrad.reach import Reach, package_of, words
 
@@ -155,10 +155,10 @@ def _annotations(node: ast.AST) -> Iterator[ast.AST]:
 
 def _is_attribute_called(node: ast.AST) -> bool:
     """Whether a name is used as in math.sqrt(x) or math.pi."""
-    parent: Any = node.parent  # type: ignore[attr-defined]
+    parent = parent_of(node)
     if not isinstance(parent, ast.Attribute) or not isinstance(parent.ctx, ast.Load):
         return False
-    call: Any = parent.parent  # type: ignore[attr-defined]
+    call = parent_of(parent)
     is_function = callable(getattr(math, parent.attr, None))
     return not is_function or (isinstance(call, ast.Call) and call.func is parent)
 

@@ -92,9 +92,11 @@ def functions_of(name: str, text: str) -> dict[tuple[str, int], list[Any]]:
     except (SyntaxError, ValueError, SystemError):  # SystemError: a bug in Python (issue 106905)
         return {}
     functions: dict[tuple[str, int], list[Any]] = {}
+    node: Any
     for node in ast.walk(tree):
+        child: Any
         for child in ast.iter_child_nodes(node):
-            child.parent = node  # type: ignore[attr-defined]
+            child.parent = node
         if isinstance(node, Function):
             functions.setdefault(_key(node), []).append(node)
     return functions
@@ -144,9 +146,14 @@ def name_of(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+def parent_of(node: Any) -> Any:
+    """The node that contains a node of `functions_of`."""
+    return node.parent
+
+
 def is_called(node: ast.AST) -> bool:
     """Whether a name is called, or an argument of isinstance."""
-    parent: Any = node.parent  # type: ignore[attr-defined]
+    parent = parent_of(node)
     return isinstance(parent, ast.Call) and (parent.func is node or name_of(parent.func) == "isinstance")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, ArgSlot, Op, Value
-from minigrad.compiler.ir.pysyntax import identifier, index_text, inside, literal, slices, tuple_text, unique
+from minigrad.compiler.ir.pysyntax import identifier, index_text, inside, literal, slices, unique
 from minigrad.compiler.numpy.plan import FLOAT, Plan
 from minigrad.compiler.refusal import DECISION
 from minigrad.engine.pairwise import MANY, add_at, add_reduce
@@ -262,7 +262,7 @@ class Calls:
         v = op.operands[1]
         is_widened = v.dtype == np.float16 or (v.dtype == np.float32 and v.size > MANY)
         function = self.scope.name_of(add_at) if is_widened else self._f("np.add.at", "add_at")
-        return f"{function}({out}, ({tuple_text(op.params['index'], ins[2:])},), {ins[1]})"
+        return f"{function}({out}, ({index_text(op.params['index'], ins[2:], False)},), {ins[1]})"
 
     def _draw(self, op: Op, ins: list[str], out: str) -> list[str]:
         p = op.params

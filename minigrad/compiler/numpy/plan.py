@@ -29,7 +29,7 @@ import numpy as np
 
 from minigrad.compiler.ir.checks import barrier
 from minigrad.compiler.ir.kernel import Kernel
-from minigrad.compiler.ir.program import ELEMENTWISE, UFUNCS, VIEWS, Buffer, Op, Program, Value
+from minigrad.compiler.ir.program import ELEMENTWISE, UFUNCS, VIEWS, Buffer, Op, Program, Value, origin
 from minigrad.compiler.ir.view_memory import step_of, viewed
 
 FLOAT, BOOL = np.dtype(np.float64), np.dtype(np.bool_)
@@ -293,9 +293,7 @@ class Plan:
 
 def unshaped(v: Value) -> Value:
     """The value that v is a reshape of, through all reshapes."""
-    while v.op.name == "reshape":
-        v = v.op.operands[0]
-    return v
+    return origin(v, ("reshape",))
 
 
 def aligned(size: int) -> Any:

@@ -23,13 +23,6 @@ class Simplifier(Rewriter):
 
     rules = SIMPLER
 
-    def carry_name(self, before: Value, after: Value) -> None:
-        """Give a value the name of the value that it replaces; and what it is a reshape of, which may replace it."""
-        super().carry_name(before, after)
-        while after.op.name == "reshape" and after.op.operands[0].name is None:
-            after = after.op.operands[0]
-            super().carry_name(before, after)
-
 
 def simplified(program: Program) -> Program:
     """The program after the rules have been applied until nothing changes.
@@ -151,7 +144,7 @@ def optimized(program: Program, verify: bool = False) -> tuple[Program, list[tup
         if proof is not None:
             proof.step(name, program)
     if proof is not None:
-        from minigrad.compiler.kernels.legalize import Legalizer
+        from minigrad.compiler.kernels.legalize import legalized
 
-        proof.step("the form for kernels", Legalizer(program).run())
+        proof.step("the form for kernels", legalized(program))
     return program, report

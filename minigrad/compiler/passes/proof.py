@@ -22,9 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.evaluate import Array, work
+from minigrad.compiler.ir.evaluate import Array, Sample, fingerprint, work
 from minigrad.compiler.ir.program import Buffer, Op, Program, Value
-from minigrad.compiler.ir.random_inputs import Sample, fingerprint
 from minigrad.compiler.passes import watching
 from minigrad.exact import Exact, Inexact, Redraw, opaque_roots, same
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from minigrad.compiler.ir.layout import elements_in, where_in
 from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, ArgSlot, Literal, Op, Value
 from minigrad.compiler.ir.typing import result
-from minigrad.compiler.ir.view_memory import Memory, owner
+from minigrad.compiler.ir.view_memory import Memory, elements_in, owner, where_in
 from minigrad.compiler.refusal import CompileError, note_read, unsupported, user_line
 from minigrad.compiler.trace.elements import add_check, indexed, rewritten
 from minigrad.compiler.trace.tracer import TracerArray

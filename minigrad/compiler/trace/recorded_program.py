@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.layout import elements_in, where_in
 from minigrad.compiler.ir.program import ArgSlot, Buffer, Literal, Op, Value
 from minigrad.compiler.ir.typing import make
-from minigrad.compiler.ir.view_memory import Memory, Step, owner, viewed
+from minigrad.compiler.ir.view_memory import Memory, Step, elements_in, owner, viewed, where_in
 from minigrad.compiler.refusal import CompileError, unsupported
 from minigrad.compiler.trace.provenance import check_promotion, note
 from minigrad.compiler.trace.recorded_calls import opaque_op

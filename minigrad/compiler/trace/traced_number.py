@@ -70,7 +70,7 @@ class TracedNumber(NumberOperators):
         self.mg_cached: Any = None
         trace.numbers.append(weakref.ref(self))
 
-    @property  # type: ignore[misc]  # it is never assigned
+    @property  # type: ignore[misc]  # that of object may be assigned
     def __class__(self) -> type:
         """The class of the number: isinstance(x, float) is the same as in an eager step."""
         return type(self.mg_real)
@@ -164,13 +164,13 @@ class TracedNumber(NumberOperators):
     def mg_called(self, function: Callable[..., Any], *rest: Any) -> Any:
         """function(number, *rest) as a traced number: the program calls the function in each call."""
         real = tried(self.mg_trace, function, self.mg_real, *rest)
-        kind = type(real)
+        kind: Any = type(real)
         if not self.mg_trace.open or kind not in (int, float) or (kind is int and not _fits_int64(real)):
             self.mg_pinned()
             return real
         op = self.mg_value.op
         is_single = op.name == "cast" and any(v.dtype == np.float32 for v in op.operands)
-        call: Any = scalar_function(function, kind, is_single, *rest)  # type: ignore[arg-type]
+        call: Any = scalar_function(function, kind, is_single, *rest)
         dtype = np.dtype(kind)
         params = {"function": call, "args": (ArgSlot(0),), "kwargs": {}}
         value = self.mg_trace.add(Op("call", (self.mg_value,), params, (((), dtype),))).out
