@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from minigrad.compiler.background import check_backend
-from minigrad.compiler.capture.compare import difference
-from minigrad.compiler.capture.recording import Recording
+from minigrad.compiler.capture.recording import Recording, difference
 from minigrad.compiler.learned import IN_A_ROW, Avoided, Learned
 from minigrad.compiler.refusal import CompileError, CompileWarning, caller_level
 from minigrad.compiler.signature import ANOTHER, shown
