@@ -36,21 +36,21 @@ FIRST = ("reverse", "forward")
 REASONS = (
     Reason(
         ("silu", "mish", "*gelu*", "hardswish", "binary_cross_entropy_with_logits(x, 0.25)"), FIRST, np.inf,
-        "The derivative has a zero, near which it is the difference of two terms: its absolute error is some units in "
-        "the last place of 1.",
+        "The derivative has a zero. Near it, it is the difference of two terms, and its absolute error is some units "
+        "in the last place of 1.",
     ),
     Reason(
         ("silu", "mish", "*gelu", "normal_pdf", "gaussian", "normal_cdf", "erf"), WHAT, 128.0,
-        "A factor is denormal: it has fewer digits, and is multiplied by a large one.",
+        "A factor is denormal, so it has fewer digits, and the other factor is large.",
     ),
     Reason(
         ("*gelu tanh",), WHAT, np.inf,
-        "In the tails the exponent 2u ≈ 0.07 x³ is large, and its rounding is multiplied by it: up to 2u/2 units. The "
-        "function is an approximation itself; approximate='none' is exact.",
+        "In the tails, the exponent 2u ≈ 0.07 x³ is large and multiplies its rounding error: up to 2u/2 units. The "
+        "function itself is an approximation; approximate='none' is exact.",
     ),
     Reason(
         ("logaddexp*",), (*FIRST, "second"), 128.0,
-        "exp(x - y) multiplies the rounding of x - y: |x - y|/2 units. So it is for softmax.",
+        "exp(x - y) multiplies the rounding error of x - y: |x - y|/2 units. The same holds for softmax.",
     ),
     Reason(
         ("power(x, *", "x ** -0.5"), (*FIRST, "second"), np.inf,
@@ -58,26 +58,30 @@ REASONS = (
         "units.",
     ),
     Reason(("normal_cdf",), ("value",), 10.0, "Polynomials of degree 9 and 10, evaluated far from 0."),
-    Reason(("cbrt",), (*FIRST, "second"), 20.0, "NumPy's cube root is off by 2 to 3 units, and its powers divide."),
+    Reason(
+        ("cbrt",), (*FIRST, "second"), 20.0,
+        "NumPy's cube root has an error of 2 to 3 units, and the derivatives divide by its powers.",
+    ),
     Reason(
         ("cross_entropy(*",), WHAT, np.inf,
         "Where the label is nearly certain, the loss and its derivative are differences: their absolute error is one "
-        "unit of the largest logit. `fused.softmax_cross_entropy` adds up the other classes and is exact; "
-        "composed of primitives that makes a small step half as slow again.",
+        "unit of the largest logit. `fused.softmax_cross_entropy` sums the other classes and is exact; "
+        "with primitives, this would make a small step 1.5 times as slow.",
     ),
     Reason(("tan", "arctan"), (*FIRST, "second"), 8.0, "Products of three to five rounded factors."),
 )  # fmt: skip
 
 HEAD = """# Accuracy
 
-How far values and derivatives are from the exact ones, in units in the last place: 1 is the distance to the next
-floating-point number. `python -m benchmarks.accuracy` measures it against mpmath in 60 digits and writes this page.
-Arguments are drawn from the whole range of the dtype, and densely around 0; what underflows is measured in units
-of the least denormal number. NumPy's own functions are off by up to 4 units, so that is the limit: a larger error is
-listed with its reason. The first derivative is the larger error of reverse and forward mode. A dash stands for second
-derivatives that are not measured.
+This page lists the largest errors of values and derivatives in units in the last place: one unit is the distance to
+the next floating-point number. `python -m benchmarks.accuracy` compares with mpmath in 60 digits and writes this
+page. Arguments are drawn from the whole range of the dtype, and densely around 0. Results that underflow are
+measured in units of the smallest denormal number. The errors of NumPy's own functions are up to 4 units, so this is
+the limit; larger errors are listed with a reason. For the first derivative, the table has the larger error of
+reverse and forward mode. A dash means that second derivatives are not measured.
 
-`tests/ops/test_accuracy.py` holds a sample to the same limits in every run, and many more points with `pytest -m slow`.
+`tests/ops/test_accuracy.py` tests a sample with the same limits in every run, and many more points with `pytest -m
+slow`.
 
 | function | float32: value | first | second | float64: value | first | second | reason |
 |---|---|---|---|---|---|---|---|
@@ -117,20 +121,20 @@ def page(density: int) -> str:
     return HEAD + "\n".join(rows) + "\n\n## Reasons\n\n" + "\n".join(listed) + "\n\n" + TAIL
 
 
-TAIL = """## Sums, and what is not in the table
+TAIL = """## Sums and other operations
 
 | | |
 |---|---|
-| sums and means of float32 over many rows, bias gradients, `batch_norm` | blocks added in pairs: off by less than 1e-6 of the sum of absolute values for 1e6 rows, in compiled programs and kernels, too |
-| running sums (`cumulative_sum`) | every number is added to what is there; of float64 the n-th is off by up to n/2 units; of float16 and long rows of float32 they are computed in the next wider dtype and rounded once |
+| sums and means of float32 over many rows, bias gradients, `batch_norm` | pairwise summation of blocks: errors below 1e-6 of the sum of absolute values for 1e6 rows, also in compiled programs and kernels |
+| running sums (`cumulative_sum`) | sequential: for float64, the error of the n-th sum is up to n/2 units; for float16 and long rows of float32, computed in the next wider dtype and rounded once |
 | gradients at indices that repeat (`x[idx]`, `embedding`, `take`, `repeat`, `pad`), of overlapping windows, and means of large windows | float16 is added in float32, and more than 256 numbers of float32 in float64; rounded once |
-| gradients of a Tensor that is used several times | float16 is added in float32; of other dtypes every contribution is added to what is there |
-| matrix products, and the gradients of weights | BLAS decides; float32 over 1e6 rows is good to about 1e-4 |
+| gradients of a Tensor that is used several times | float16 is added in float32; for other dtypes, contributions are added one by one |
+| matrix products, and the gradients of weights | determined by BLAS; for float32 over 1e6 rows, about 1e-4 |
 | norms, standard deviation, `hypot` | scaled: neither the value nor the derivative overflows or underflows before the result does |
 | means, norms, variance, softmax, normalizations and losses of float16 | computed in float32, rounded once |
 | norms and losses of integers | computed in float64 |
 | `softmax`, `log_softmax` | the exponent is rounded: half of max - x units, reason 4 |
-| derivative of `log_softmax`, and of `nll_loss` of it | absolute error of a unit of 1; `fused.softmax_cross_entropy` of logits is exact also where the label is nearly certain |
+| derivative of `log_softmax`, and of `nll_loss` of it | absolute error of a unit of 1; `fused.softmax_cross_entropy` of logits is exact even where the label is nearly certain |
 | gates of `lstm`, `gru` and `rnn` as single primitives | computed as ½ tanh(½ x) + ½, with derivatives from the output: absolute error of a unit of 1 |
 | kernels of compiled steps | exp, log, tanh, erf and normal_cdf are polynomials: errors below 1, 1, 3, 3, 4 (float32) and 1, 1, 2, 1, 5 times the machine epsilon (`compiler/kernels/vecmath.py`, measured in `tests/compiler/test_vecmath.py`) |
 """  # noqa: E501

@@ -7,6 +7,7 @@ python examples/gallery.py lstm --out /tmp --format png
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ IMAGES = ROOT / "docs" / "images"
 
 
 def program(page: str) -> Any:
-    """The variables of the first program of a page, by name."""
+    """The variables of the first program of a page, by name. Blocks that begin with >>> are not programs."""
     names: dict[str, Any] = {}
-    exec((ROOT / page).read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0], names)
+    programs = re.findall(r"```python\n(?!>>>)(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    exec(programs[0], names)
     return names
 
 
@@ -35,7 +37,7 @@ def leaf(rng: np.random.Generator, name: str, *shape: int, label: str | None = N
 
 
 def readme(rng: np.random.Generator) -> Any:
-    """The graph of the twelve lines in the README."""
+    """The graph of batch norm in the README."""
     return mg.draw(program("README.md")["y"])
 
 

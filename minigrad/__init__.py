@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy import e, inf, nan, newaxis, pi
 
 from minigrad.util import hints as _hints
+from minigrad.util import old_paths as _old_paths
 from minigrad.recompute.checkpoint import checkpoint
 from minigrad.tensor.creation import (
     arange, asarray, empty, empty_like, eye, from_dlpack, full, full_like, linspace, meshgrid, ones, ones_like, zeros,
@@ -19,10 +20,9 @@ from minigrad.tensor.creation import (
 )  # fmt: skip
 from minigrad.tensor.custom import custom
 from minigrad.tensor.dtypes import (
-    bool, can_cast, finfo, float32, float64, iinfo, int8, int16, int32, int64, isdtype, result_type, uint8, uint16,
-    uint32, uint64,
+    __array_namespace_info__, bool, can_cast, finfo, float32, float64, iinfo, int8, int16, int32, int64, isdtype,
+    result_type, uint8, uint16, uint32, uint64,
 )  # fmt: skip
-from minigrad.tensor.array_api_info import __array_namespace_info__
 from minigrad.engine.modes import enable_grad, is_grad_enabled, no_grad, scope
 from minigrad.tensor.naming import name
 from minigrad.ops.einsum import einsum
@@ -75,10 +75,11 @@ if TYPE_CHECKING:
     from minigrad.drawing.chain_rule import to_latex
     from minigrad.drawing.table import tape_table
     from minigrad.training import fit
-    from minigrad.util.gc_tuning import tune_gc
-    from minigrad.util.malloc_tuning import tune_malloc
+    from minigrad.util.memory_tuning import tune_gc, tune_malloc
 
 __version__ = "0.1.0"
+
+_old_paths.install()
 
 # The standard's names for what NumPy used to call otherwise
 acos, asin, atan, atan2 = arccos, arcsin, arctan, arctan2
@@ -97,8 +98,8 @@ _FUNCTIONS = {
     "fit": "training",
     "tape_table": "drawing.table",
     "to_latex": "drawing.chain_rule",
-    "tune_gc": "util.gc_tuning",
-    "tune_malloc": "util.malloc_tuning",
+    "tune_gc": "util.memory_tuning",
+    "tune_malloc": "util.memory_tuning",
 }
 
 # Names of PyTorch and NumPy, for hints

@@ -10,11 +10,13 @@ from minigrad.functional.activations import gelu
 from minigrad.functional.attention import attention
 from minigrad.functional.linear_maps import fused_linear as linear
 from minigrad.functional.losses.likelihood import softmax_cross_entropy
-from minigrad.functional.normalization import fused_batch_norm as batch_norm
-from minigrad.functional.normalization import fused_layer_norm as layer_norm
-from minigrad.functional.recurrent import fused_gru_cell as gru_cell
-from minigrad.functional.recurrent import fused_lstm_cell as lstm_cell
-from minigrad.functional.recurrent import gru, lstm, rnn
+from minigrad.functional.normalization.batch import fused_batch_norm as batch_norm
+from minigrad.functional.normalization.layer import fused_layer_norm as layer_norm
+from minigrad.functional.recurrent.gru import fused_gru_cell as gru_cell
+from minigrad.functional.recurrent.gru import gru
+from minigrad.functional.recurrent.lstm import fused_lstm_cell as lstm_cell
+from minigrad.functional.recurrent.lstm import lstm
+from minigrad.functional.recurrent.rnn import rnn
 
 __all__ = [
     "attention",

@@ -21,10 +21,9 @@ from minigrad.ops.linalg import (
     multi_dot,
     slogdet,
     solve,
-    trace,
 )
 from minigrad.ops.norms import matrix_norm, norm, vector_norm
-from minigrad.ops.product import diagonal, matmul, outer, tensordot, vecdot
+from minigrad.ops.product import diagonal, matmul, outer, tensordot, trace, vecdot
 from minigrad.ops.pseudoinverse import pinv
 from minigrad.ops.shape import matrix_transpose
 

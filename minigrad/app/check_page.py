@@ -23,10 +23,7 @@ def _written(report: WrittenReport) -> str:
     """The part for a pair of functions."""
     first, *_ = str(report).partition("\n")
     rows = "".join(_row(line) for line in report.lines)
-    whole = ", ".join(
-        f'd{escape(name)} <span class="{color_class(ok is not False)}">{"missing" if ok is None else "right" if ok else "wrong"}</span>'
-        for name, ok in report.whole.items()
-    )
+    whole = ", ".join(_verdict(f"d{name}", ok) for name, ok in report.whole.items())
     remarks = [f"line {number}, {path}: {reason}" for number, path, reason in report.unnamed] + report.assumptions
     return (
         f'<h2>{escape(report.name)}</h2><p class="verdict {color_class(report.ok)}">{escape(first)}</p>'
@@ -42,3 +39,8 @@ def _row(line: WrittenLine) -> str:
         f"<tr><td><b>{escape(line.target)}</b></td><td><pre>{line.line}  {escape(line.text)}</pre></td>"
         f'<td><span class="verdict {color_class(line.ok)}">{escape(line.verdict)}</span>{explanation}</td></tr>'
     )
+
+
+def _verdict(name: str, ok: bool | None) -> str:
+    word = "missing" if ok is None else "right" if ok else "wrong"
+    return f'{escape(name)} <span class="{color_class(ok is not False)}">{word}</span>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -68,13 +69,19 @@ def _add_check(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="check backward functions and derivations in files and notebooks, line by line",
-        description="Check every pair of functions such as relu_forward and relu_backward, every class with the methods "
-        "forward and backward, and every minigrad.verify.Derivation in a file, or in the files of a folder, without "
-        "subfolders called wrong. The exit status is 1 if a line is wrong.",
+        description="Check every pair of functions such as relu_forward and relu_backward, every class with the "
+        "methods forward and backward, and every minigrad.verify.Derivation in a file, or in the files of a folder, "
+        "without subfolders called wrong. The exit status is 1 if a line is wrong.",
     )
     check.set_defaults(run=_check, parser=check)
     check.add_argument("path", help="a Python file, a notebook, or a folder")
-    check.add_argument("name", nargs="?", help="only this one, by the name of its variable, a function, or a class")
+    check.add_argument(
+        "more",
+        nargs="*",
+        metavar="name",
+        help="only this one, by the name of its variable, a function, or a class; or further files (.py, .ipynb) and "
+        "folders (folder/)",
+    )
     check.add_argument(
         "--input", action="append", default=[], metavar="X=N,D", help="the shape of an input; integers as y=N<C"
     )
@@ -128,8 +135,14 @@ def _demo(options: argparse.Namespace) -> bool:
 def _check(options: argparse.Namespace) -> bool:
     from minigrad.app import check
 
+    paths = [p for p in options.more if p.endswith((".py", ".ipynb")) or os.path.basename(p) != p]
+    names = [name for name in options.more if name not in paths]
+    if len(names) > 1:
+        raise ValueError(
+            f"{', '.join(map(repr, names))}: give the name of one derivation; other arguments must be paths"
+        )
     return check.run(
-        [options.path], options.name, options.json, options.html, options.seed,
+        [options.path, *paths], names[0] if names else None, options.json, options.html, options.seed,
         inputs=_pairs(options.input, "--input"), names=_pairs(options.names, "--name"),
         weights={k: float(v) for k, v in _pairs(options.weight, "--weight").items()},
     )  # fmt: skip

@@ -29,7 +29,7 @@ def files_of(paths: Sequence[str]) -> list[Path]:
             inner = [p for p in inner if "wrong" not in p.relative_to(path).parts[:-1]]
             files += [p for p in inner if any(word in p.read_bytes() for word in WORDS)]
         elif not path.is_file():
-            raise ValueError(f"{name}: there is no such file or folder")
+            raise ValueError(f"{name}: no such file or folder")
         elif path.suffix not in (".py", ".ipynb"):
             raise ValueError(f"{name}: not a Python file or notebook; derivations are checked in .py and .ipynb files")
         else:

@@ -100,7 +100,7 @@ class Kernels:
         """Warn that there are no kernels, and why."""
         warnings.warn(
             f"mg.compile: the kernels of {self.title} could not be compiled ({type(self.error).__name__}: "
-            f"{self.error}); the NumPy program goes on. backend='numpy' avoids this message.",
+            f"{self.error}); the NumPy program continues. backend='numpy' avoids this message.",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, Concatenate, Never, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Never, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from minigrad.compiler.driver import Compiled
 from minigrad.compiler.refusal import CompileError
@@ -36,27 +36,22 @@ class CompiledStep(Protocol[P, R_co]):
     ) -> CompiledStep[Q, R_co]: ...
 
 
+class Options(TypedDict, total=False):
+    """Keyword arguments of `compile`, which describes them."""
+
+    state: Iterable[Any]
+    limit: int
+    backend: str
+    fallback: str
+    audit: bool
+    verify: bool
+
+
+@overload
+def compile(function: Callable[P, R_co], *arguments: Never, **options: Unpack[Options]) -> CompiledStep[P, R_co]: ...
 @overload
 def compile(
-    function: Callable[P, R_co],
-    *arguments: Never,
-    state: Iterable[Any] = (),
-    limit: int = 8,
-    backend: str = "auto",
-    fallback: str = "warn",
-    audit: bool = True,
-    verify: bool = False,
-) -> CompiledStep[P, R_co]: ...
-@overload
-def compile(
-    function: None = None,
-    *arguments: Never,
-    state: Iterable[Any] = (),
-    limit: int = 8,
-    backend: str = "auto",
-    fallback: str = "warn",
-    audit: bool = True,
-    verify: bool = False,
+    function: None = None, *arguments: Never, **options: Unpack[Options]
 ) -> Callable[[Callable[P, R_co]], CompiledStep[P, R_co]]: ...
 def compile(
     function: Any = None,

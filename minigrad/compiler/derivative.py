@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.capture.arguments import flat, rebuilt
-from minigrad.compiler.specialization import Inputs, Specialization
+from minigrad.compiler.signature import Inputs, data_of
+from minigrad.compiler.specialization import Specialization
 from minigrad.engine.borrowed import sample, watch
 from minigrad.engine.modes import enable_grad, no_grad
 from minigrad.engine.node import Node, mode, next_serial
@@ -45,17 +46,13 @@ class Replay:
         written = [b.array for b in program.stores if b.kind == "state"]
         ids = {id(a) for a in written}
         read = [op.params["buffer"] for op in program.ops if op.name == "input"]
-        self.prints = [
-            (b, fingerprint(b.array))
-            for b in read
-            if b.kind == "state" and not b.is_constant and id(b.array) not in ids
-        ]
+        read = [b for b in read if b.kind == "state" and not b.is_constant and id(b.array) not in ids]
+        self.prints = [(b, fingerprint(b.array)) for b in read]
         generators = [g for g in program.generators if hasattr(g, "bit_generator")]
-        refs = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        refs += [x.ref for x in recording.arrays if x.leaf is None]
+        refs = version.written_places + [x.ref for x in recording.arrays if x.leaf is None]
         refs += [x.ref for x in recording.numbers if x.ref is not None]
-        lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
-        self.before = State(written, generators, list({ref.identity: ref for ref in refs}.values()), lists)
+        places = list({ref.identity: ref for ref in refs}.values())
+        self.before = State(written, generators, places, version.written_lists)
 
     def check(self) -> None:
         """Check that the call can be repeated.
@@ -89,25 +86,20 @@ class Replay:
             present.put()
 
 
-def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], results: Any, replay: Replay) -> Any:
+def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], results: Any, replay: Replay | None) -> Any:
     """The results, as outputs of one node of the tape if gradients can flow through them."""
-    if not replay.active:
+    if replay is None or not replay.active:
         return results
-    (_, form), *keys = version.signature
-    form = flat(form).form if type(form) is int else form
-    leaves = leaves[: len(keys)]
-    inputs = [k for k, x in enumerate(leaves) if type(x) is Tensor and x.node is not None]
-    captured = [t for t in version.captured if t.node is not None]
-    parents = tuple(t.node for t in (*(leaves[k] for k in inputs), *captured))
-    if not parents:
+    primitive = _Derivative(compiled, version, leaves, replay)
+    variables = [*(leaves[k] for k in primitive.inputs), *primitive.captured]
+    if not variables:
         return results
     outputs, _ = flatten(results)
     node = Node()
-    node.primitive = _Derivative(compiled, version, leaves, form, inputs, captured, replay)
-    node.parents, node.params = parents, ()
-    others = [x.data if type(x) is Tensor else x for k, x in enumerate(leaves) if k not in inputs]
-    arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk checks whether they were written meanwhile
-    node.residuals = (tuple(leaves[k].data for k in inputs) + tuple(t.data for t in captured) + arrays,)
+    node.primitive, node.params = primitive, ()
+    node.parents = tuple(t.node for t in variables)
+    arrays = (x for x, _ in primitive.samples)  # the walk checks whether they were written meanwhile
+    node.residuals = ((*(t.data for t in variables), *arrays),)
     node.scope, node.serial = mode.get() or "", next_serial()
     tensors = [outputs[k] if isinstance(k, int) else k.get() for k in version.live]
     values = [t.data for t in tensors]
@@ -137,28 +129,20 @@ class _Derivative(Opaque):
 
     kind = "compiled"
 
-    def __init__(
-        self,
-        compiled: Any,
-        version: Specialization,
-        leaves: Sequence[Any],
-        form: Any,
-        inputs: list[int],
-        captured: list[Tensor],
-        replay: Replay,
-    ) -> None:
-        self.compiled, self.form, self.inputs, self.captured = compiled, form, inputs, captured
-        self.live, self.replay = version.live, replay
+    def __init__(self, compiled: Any, version: Specialization, leaves: Sequence[Any], replay: Replay) -> None:
+        (_, form), *keys = version.signature
+        leaves = leaves[: len(keys)]
+        self.compiled, self.live, self.replay = compiled, version.live, replay
+        self.form = flat(form).form if type(form) is int else form
+        self.inputs = inputs = [k for k, x in enumerate(leaves) if type(x) is Tensor and x.node is not None]
+        self.captured = [t for t in version.captured if t.node is not None]
         # A Tensor without a node that is written gets another array. The present one counts.
         self.leaves = [
             None if k in inputs else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
         ]
-        values = (x.data if type(x) is Tensor else x for x in self.leaves)
-        self.samples = [(x, sample(x)) for x in values if type(x) is np.ndarray]
-        live = tuple(
-            k if isinstance(k, int) else k.identity for k in version.live
-        )  # branches may return something else
-        self.key = (version.signature, tuple(inputs), tuple(map(id, captured)), live)
+        self.samples = [(x, sample(x)) for x in map(data_of, self.leaves) if type(x) is np.ndarray]
+        live = tuple(k if isinstance(k, int) else k.identity for k in self.live)  # branches may return something else
+        self.key = (version.signature, tuple(inputs), tuple(map(id, self.captured)), live)
         self.name = f"compiled[{compiled.name}]"
         self.outputs = tuple(f"out{k}" for k in range(len(self.live)))
 

@@ -7,37 +7,24 @@ or an eager call. The first two calls of every specialization are recordings, an
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from minigrad.compiler.audit.audits import Audit, gap
-from minigrad.compiler.background import check_backend
-from minigrad.compiler.capture.compare import difference
-from minigrad.compiler.capture.recording import Recording
+from minigrad.compiler.audits import Audit, gap
+from minigrad.compiler.capture.recording import Recording, difference
 from minigrad.compiler.capture.session import TraceSession
 from minigrad.compiler.derivative import Replay, connect, watched
-from minigrad.compiler.explanation import (
-    message,
-    reason_of,
-    text_of,
-    too_many_branches,
-    too_many_changes,
-    too_many_recordings,
-    without_program,
-)
-from minigrad.compiler.fast_call import MISS, add_fast_call
 from minigrad.compiler.ir.checks import errors_raise
-from minigrad.compiler.learned import IN_A_ROW, Avoided, Call, Learned
+from minigrad.compiler.learned import IN_A_ROW, Call, Learned
 from minigrad.compiler.refusal import DECISION, CheckFailed, CompileError, CompileWarning, caller_level
-from minigrad.compiler.signature import UnsupportedArgument
-from minigrad.compiler.specialization import Inputs, Specialization
+from minigrad.compiler.signature import Inputs, UnsupportedArgument
+from minigrad.compiler.specialization import MISS, Specialization, add_fast_call
 from minigrad.compiler.wrapper import Wrapper
 from minigrad.engine.intercept import Observer, layers
 from minigrad.engine.tracing import active
 from minigrad.reach import register_opaque
 from minigrad.tensor.naming import probe
 
-FALLBACKS = ("warn", "raise")
 WAYS = 8  # combinations of branches that depend on the values of arrays
 PATIENCE, WORTH = 40, 10  # recordings, after which programs must have been called so many times as often
 OTHER_WAY: Any = object()  # the result of a call whose program takes other branches
@@ -55,41 +42,6 @@ class Compiled(Wrapper):
         forgotten: how often programs were called that are gone.
         has_warned: whether a warning has said that a branch runs eagerly.
     """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        state: Iterable[Any] = (),
-        limit: int = 8,
-        backend: str = "auto",
-        fallback: str = "warn",
-        audit: bool = True,
-        verify: bool = False,
-    ) -> None:
-        check_backend(backend)
-        if fallback not in FALLBACKS:
-            raise ValueError(f"compile(fallback={fallback!r}): must be 'warn' or 'raise'")
-        self.state, self.limit, self.backend = list(state), limit, backend
-        self.fallback, self.audit, self.verify = fallback, audit, verify
-        self.versions: list[Specialization] = []
-        self.latest: Specialization | None = None
-        self.eager = False
-        self.why: str | None = None
-        self.learned = Learned()
-        self.derivatives: dict[Any, Compiled] = {}
-        self.recordings = self.forgotten = self.discarded = 0
-        self.avoided = Avoided()
-        self.has_warned = False
-        super().__init__(function)
-
-    def __reduce__(self) -> Any:
-        """A copy has no programs, as these belong to the arrays of the original."""
-        options = (self.state, self.limit, self.backend, self.fallback, self.audit, self.verify)
-        return type(self), (self.function, *options)
-
-    def minigrad_reach(self) -> list[Any]:
-        """What another step reaches through this one."""
-        return [self.function, self.state]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the step and return its results."""
@@ -109,13 +61,7 @@ class Compiled(Wrapper):
             return self._dispatch(args, kwargs)
 
     def _dispatch(self, args: Any, kwargs: Any, tried: Specialization | None = None) -> Any:
-        """Find the specialization for these arguments, this state and these decisions, or record one.
-
-        Args:
-            args: positional arguments.
-            kwargs: those by name.
-            tried: a specialization that takes other branches.
-        """
+        """Find the specialization for this call, other than `tried`, which takes other branches; or record one."""
         if self.eager:
             return self.function(*args, **kwargs)
         learned, keep = self.learned, list[Any]()
@@ -123,7 +69,7 @@ class Compiled(Wrapper):
         try:
             key = learned.signature(call, keep)
         except UnsupportedArgument as error:
-            return self._refused(CompileError(f"mg.compile: {self.name}: {error}"), args, kwargs)
+            return self._refused(f"mg.compile: {self.name}: {error}", args, kwargs)
         begun, ready = list[Specialization](), list[Specialization]()  # those that differ in their decisions only
         for version in self.versions:
             if version.signature != key or (inputs := version.matches(call.leaves)) is None:
@@ -140,7 +86,7 @@ class Compiled(Wrapper):
             return self._record(call, begun, keep, ready)
         records, has_grown = len(learned.records), learned.has_grown(call)
         if not has_grown and not learned.generalize(call, key, self.versions, self.runs):
-            return self._refused(CompileError(too_many_changes(self.name, learned.reason)), args, kwargs)
+            return self._refused(self._too_many_changes(), args, kwargs)
         if has_grown or len(learned.records) > records:  # the arguments have another structure then
             return self._dispatch(args, kwargs)
         return self._record(call, [], keep)
@@ -166,27 +112,17 @@ class Compiled(Wrapper):
 
     def _audit(self, version: Specialization, leaves: list[Any], inputs: Inputs, args: Any, kwargs: Any) -> Any:
         """Run the program and the step from the same state, and compare."""
-
-        def connected(results: Any) -> Any:
-            return results if replay is None else connect(self, version, leaves, results, replay)
-
         replay = Replay(version, inputs) if version.live else None
-        audit = Audit(version, leaves, inputs, connected)
+        audit = Audit(version, leaves, inputs, lambda results: connect(self, version, leaves, results, replay))
         compiled = audit.compiled()
         if audit.is_other_way:
             return OTHER_WAY
         result = self.function(*args, **kwargs)
-        if compiled is None:  # a check failed and the step has not raised: no case for this program
-            return result
-        eager = audit.seen(result)
-        changed = audit.difference(compiled, eager) or audit.changed_besides()
-        if changed is not None:
-            self._go_eager(
-                f"an audit found a difference in call {version.calls + 1} of a program: {changed}. The "
-                f"{version.calls - version.audited} calls since the audit before were not covered"
-            )
-            return result
-        version.covered(gap)
+        if compiled is not None:  # else a check failed and the step has not raised: no case for this program
+            if why := audit.verdict(compiled, result):
+                self._go_eager(why)
+            else:
+                version.covered(gap)
         return result
 
     # Recordings
@@ -202,11 +138,9 @@ class Compiled(Wrapper):
             keep: keeps objects alive whose ids are in the signature.
             ready: specializations with programs that take other branches.
         """
-        learned = self.learned
+        learned, inputs = self.learned, self.learned.inputs
         if self.recordings >= PATIENCE and self.runs < WORTH * self.recordings:
-            text = too_many_recordings(self.name, self.recordings, self.runs, learned.reason)
-            return self._refused(CompileError(text), call.args, call.options)
-        inputs = learned.inputs
+            return self._refused(self._too_many_recordings(), call.args, call.options)
         self.versions = [v for v in self.versions if v not in begun or v.inputs == inputs]
         begun = [v for v in begun if v.inputs == inputs]
         session = TraceSession(
@@ -241,7 +175,7 @@ class Compiled(Wrapper):
             if len(others) < min(self.limit, WAYS):
                 self._add(call, recording, keep, inputs, others)
             else:
-                self._go_eager(too_many_branches(self.name, len(others), self.versions))
+                self._go_eager(self._too_many_branches(len(others)))
         return watched(recording.result)
 
     def _give_up(self, call: Call, recording: Recording, has_other_ways: bool, avoid: Callable[[], bool]) -> None:
@@ -261,7 +195,7 @@ class Compiled(Wrapper):
         if has_other_ways and self.discarded < IN_A_ROW:
             if not self.has_warned:
                 self.has_warned = True
-                self._warn(message(recording.refusal, self.name, "runs eagerly when it takes this branch"))
+                self._warn(self._message(recording.refusal, "runs eagerly when it takes this branch"))
         else:
             self._go_eager(recording.refusal)
 
@@ -294,21 +228,21 @@ class Compiled(Wrapper):
         key = self.learned.signature(call, keep)  # more is known about the state now
         version = Specialization(recording, key, self.name, self.learned.owned, inputs)
         version.keep = keep
-        version.because = reason_of(self.learned.reason, recording, others) if self.versions else ""
+        version.because = self._reason(recording, others) if self.versions else ""
         while len(self.versions) >= self.limit:
             self.forgotten += self.versions.pop(0).calls
         self.versions.append(version)
         self.latest = version
 
-    def _refused(self, error: CompileError, args: Any, kwargs: Any) -> Any:
+    def _refused(self, why: str, args: Any, kwargs: Any) -> Any:
         if self.fallback == "raise":
-            raise error
-        self._go_eager(error)
+            raise CompileError(why)
+        self._go_eager(why)
         return self.function(*args, **kwargs)
 
     def _go_eager(self, why: Exception | str) -> None:
         """Run the step eagerly from here on, and warn once."""
-        self.eager, self.why = True, message(why, self.name, "runs eagerly from here on")
+        self.eager, self.why = True, self._message(why, "runs eagerly from here on")
         self.versions.clear()
         self.latest, self.learned = None, Learned()  # nothing of the state must be kept alive
         if self.fallback == "raise":
@@ -317,70 +251,6 @@ class Compiled(Wrapper):
 
     def _warn(self, text: str) -> None:
         warnings.warn(CompileWarning(text), stacklevel=caller_level())
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until the kernels of all programs so far are compiled, which otherwise happens in the background.
-
-        Args:
-            timeout: in seconds, for each program.
-
-        Raises:
-            RuntimeError: numba could not compile a kernel.
-        """
-        for version in self.versions:
-            if version.kernels is not None:
-                version.kernels.wait(timeout)
-                with self.lock:
-                    version.check_now()
-
-    @property
-    def runs(self) -> int:
-        """How often programs were called."""
-        return self.forgotten + sum(version.calls for version in self.versions)
-
-    def _like(self, function: Any) -> Compiled:
-        return Compiled(function, self.state, self.limit, self.backend, self.fallback, self.audit, self.verify)
-
-    def derivative(self, key: Any, make: Callable[[], Any]) -> Compiled:
-        """The compiled function that computes the vjp of this one."""
-        if key not in self.derivatives:
-            self.derivatives[key] = self._like(make())
-        return self.derivatives[key]
-
-    # For the user
-
-    @property
-    def source(self) -> str:
-        """The program of the latest call as Python source. It runs on its own: bind(**arrays) returns the step."""
-        return self._latest().source.text
-
-    @property
-    def arrays(self) -> dict[str, Any]:
-        """The arguments of `bind` in the source: the arrays of the step's state, and Generators."""
-        return self._latest().source.bound()
-
-    def explain(self) -> str:
-        """For each program why it exists, its operations after each pass, and its memory."""
-        if self.why is not None:
-            return self.why
-        if self.latest is None:
-            return without_program(self.name, self.attribute, self.recordings, self.learned.reason)
-        for version in self.versions:
-            version.prepare(self.backend, self.verify)
-        return "\n\n".join(text_of(self.name, version) for version in self.versions)
-
-    def __repr__(self) -> str:
-        count = len(self.versions)
-        state = "runs eagerly" if self.eager else f"{count} program{'s' * (count != 1)}"
-        return f"<compiled {self.name}: {state}>"
-
-    def _latest(self) -> Specialization:
-        if self.why is not None:
-            raise CompileError(self.why)
-        if self.latest is None:
-            raise CompileError(without_program(self.name, self.attribute, self.recordings, self.learned.reason))
-        self.latest.prepare(self.backend, self.verify)
-        return self.latest
 
 
 register_opaque(Compiled)

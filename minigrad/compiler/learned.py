@@ -163,8 +163,8 @@ class Learned:
         like = [v for v in versions[::-1] if v.signature[0] == key[0] and len(v.signature) == len(key)]
         for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the most similar one
             if version.signature == key:
-                reasons = [*version.guard.differences(), *version.tuple_differences()]
-                reasons = reasons or [(version.other_reason(call.leaves), None, None, None)]
+                reasons = [*version.guard.differences(), *version.from_state.tuple_differences()]
+                reasons = reasons or [(version.from_state.other_reason(call.leaves), None, None, None)]
             else:
                 reasons = list(self._changed_arguments(call.leaves, version.signature, key))
         for _, ref, before, now in reasons:
@@ -180,11 +180,8 @@ class Learned:
 
     def _changed_arguments(self, leaves: list[Any], before: Signature, now: Signature) -> Iterable[Difference]:
         changed = _changed(before, now)
-        if all(_is_number_key(before[k + 1]) and is_number(leaves[k]) for k in changed):
-            same_kind = all(before[k + 1][1][0] == _kind_name(leaves[k]) for k in changed)
-            for k in changed:
-                if same_kind and (None, (), k) not in self.pinned and not self.is_written:
-                    self.varying.add((None, (), k))
+        if not self.is_written and all(_is_number_like(leaves[k], before[k + 1]) for k in changed):
+            self.varying |= {(None, (), k) for k in changed} - self.pinned
         for k in changed:
             yield f"argument {k}", None, shown(before[k + 1]), shown(now[k + 1])
 
@@ -215,12 +212,10 @@ def _changed(one: Signature, other: Signature) -> list[int]:
     return [k for k, (a, b) in enumerate(zip(one[1:], other[1:], strict=True)) if a != b]
 
 
-def _is_number_key(part: Any) -> bool:
-    return part[0] == "value" and isinstance(part[1], tuple) and part[1][0] in ("float", int)
-
-
-def _kind_name(x: Any) -> Any:
-    return "float" if type(x) is float else type(x)
+def _is_number_like(x: Any, key: Any) -> bool:
+    """Whether x is a number of the same type as one with this key in a signature."""
+    kind = "float" if type(x) is float else type(x)
+    return is_number(x) and key[0] == "value" and isinstance(key[1], tuple) and key[1][0] == kind
 
 
 class Avoided:
@@ -246,7 +241,9 @@ class Avoided:
             leaves: of the arguments.
         """
         ready = [v for v in versions if v.ready]
-        decisions = [(v, changed) for v in ready if v.signature == key and (changed := v.changed_decisions(leaves))]
+        decisions = [
+            (v, changed) for v in ready if v.signature == key and (changed := v.from_state.changed_decisions(leaves))
+        ]
         is_another = bool(ready) and all(v.signature != key for v in ready)
 
         def note() -> bool:
@@ -263,4 +260,6 @@ class Avoided:
         if key in self.signatures:
             return True
         self.decisions = [(v, changed) for v, changed in self.decisions if v in versions]
-        return any(v.signature == key and v.changed_decisions(leaves) == changed for v, changed in self.decisions)
+        return any(
+            v.signature == key and v.from_state.changed_decisions(leaves) == changed for v, changed in self.decisions
+        )

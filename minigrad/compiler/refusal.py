@@ -6,6 +6,7 @@ import ast
 import linecache
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -21,6 +22,10 @@ LIBRARY = str(Path(os.__file__).parent) + os.sep
 
 DECISION = "another decision"  # the message of a failed check begins with this if only a branch differs
 TAKEN_OUTSIDE = "return the array from the step, and take the number outside: loss = step(x, y).item()"
+LOOK_OUTSIDE = (
+    "return the array from the step and look at it outside; choose between values with mg.where; convert with "
+    ".astype(dtype)"
+)
 UNKNOWN_TARGET = "that the compiler was not shown"
 ONE_HOT = (
     "F.one_hot(y, 3) makes one-hot rows; or index a table that was made outside of the step: EYE = np.eye(3); EYE[y]"
@@ -96,12 +101,8 @@ def line_at(filename: str, number: int, scope: dict[str, Any] | None = None) -> 
 
 def line_of(error: BaseException) -> str:
     """The user's line that raised an exception."""
-    line, step = "in the compiled step", error.__traceback__
-    while step is not None:
-        if not step.tb_frame.f_code.co_filename.startswith(OWN):
-            line = line_in(step.tb_frame, step.tb_lineno)
-        step = step.tb_next
-    return line
+    frames = [(f, n) for f, n in traceback.walk_tb(error.__traceback__) if not f.f_code.co_filename.startswith(OWN)]
+    return line_in(*frames[-1]) if frames else "in the compiled step"
 
 
 def caller_level() -> int:
@@ -124,39 +125,35 @@ def unsupported(what: str, hint: str) -> NoReturn:
     raise CompileError(f"mg.compile: {what}, at {user_line()}\nHint: {hint}.")
 
 
-def stop(x: Any, what: str, hint: str) -> None:
-    """Stop the recording of the trace to which a tracer belongs.
+def stop(trace: Any, what: str, hint: str) -> None:
+    """Stop a recording, if it has not ended.
 
     Raises:
         CompileError: the trace is strict.
     """
-    x.mg_trace.stop(CompileError(f"mg.compile: {what}, at {user_line()}\nHint: {hint}."))
+    if trace.open:
+        trace.stop(CompileError(f"mg.compile: {what}, at {user_line()}\nHint: {hint}."))
 
 
 def note_read(x: Any) -> None:
     """The elements of a tracer array are read in Python, so what the step does may depend on them."""
-    if x.mg_trace.pin_array(x):
+    trace = x.mg_trace
+    if not trace.open or trace.pin_array(x):
         return
     frame = user_frame(sys._getframe(1))
-    why, hint = x.mg_trace.followed.reason(frame), own_hint()
+    why, hint = trace.followed.reason(frame), own_hint()
+    what = f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray)"
     if why and hint is None:
-        stop(x, f"a number is taken out of an array, and the compiler cannot follow its use: {why}", TAKEN_OUTSIDE)
+        what, hint = f"a number is taken out of an array, and the compiler cannot follow its use: {why}", TAKEN_OUTSIDE
     elif is_index(frame) and hint is None:
-        stop(x, *_described_read(x, frame))
-    else:
-        stop(
-            x,
-            f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray)",
-            hint
-            or "return the array from the step and look at it outside; choose between values with mg.where; "
-            "convert with .astype(dtype)",
-        )
+        what, hint = _described_read(x, frame)
+    stop(trace, what, hint or LOOK_OUTSIDE)
 
 
 def note_conversion(x: Any) -> None:
     """A tracer array is converted by np.asarray, or assigned to a part of an array that the compiler does not know."""
     if not x.mg_trace.pin_array(x):
-        stop(x, *_described_read(x, user_frame(sys._getframe(1))))
+        stop(x.mg_trace, *_described_read(x, user_frame(sys._getframe(1))))
 
 
 def own_hint() -> str | None:

@@ -1,24 +1,28 @@
-"""Signatures: what of the arguments decides which program runs, and fast guards, which test for one signature."""
+"""Which program is for a call: signatures of arguments, fast guards that test for one, and inputs from the state."""
 
 from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.view_memory import owner
+from minigrad.compiler.capture.recording import Recording
+from minigrad.compiler.ir.view_memory import owner, sharing
 from minigrad.engine.node import mode
-from minigrad.reach import NUMERIC, StateRef, bits, is_leaf
+from minigrad.reach import NUMERIC, Difference, StateRef, alike, bits, is_leaf
 from minigrad.reach.contents import cells_of
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.bytecode import code_of
 from minigrad.util.text import short
 
 Signature = tuple[Any, ...]  # (whether a tape is recorded, the structure), and a key for each leaf
+Inputs = tuple[list[Any], list[Any]]  # read at each call: arrays (or the Tensors around them), and numbers
+NOTHING: Inputs = ([], [])
+ANOTHER = "one object"  # in words, and then another one
 
 
 class UnsupportedArgument(Exception):
@@ -42,7 +46,7 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
     first: dict[int, int] = {}
     keys = []
     for k, x in enumerate(leaves):
-        array = x.data if type(x) is Tensor else x
+        array = data_of(x)
         if isinstance(array, np.ndarray):
             if type(array) is not np.ndarray or array.dtype.kind not in NUMERIC:
                 keys.append(_other_array(array))
@@ -73,6 +77,11 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
         else:
             keys.append(("value", value_key(x, keep)))
     return ((mode.get() is not None, form), *keys)
+
+
+def data_of(x: Any) -> Any:
+    """The array of a Tensor; anything else as it is."""
+    return x.data if type(x) is Tensor else x
 
 
 def _overlapped(array: Any, owned: dict[int, Any]) -> int | None:
@@ -119,9 +128,6 @@ def value_key(x: Any, keep: list[Any]) -> Any:
     return "object", id(x)
 
 
-ANOTHER = "one object"  # and then another one
-
-
 def shown(part: Any) -> str:
     """A key of a signature in words."""
     if part[0] == "array":
@@ -143,33 +149,36 @@ def shown(part: Any) -> str:
 
 def fast_guard(signature: Signature, owned: dict[int, Any]) -> Callable[[tuple[Any, ...]], bool]:
     """A function that tests whether positional arguments have a signature. It may return False where they have."""
-    tests = argument_tests(signature)
-    scope = argument_scope(signature, owned)
-    exec(code_of(f"def takes(x):\n    return {'False' if tests is None else ' and '.join(tests)}\n"), scope)
+    tests, scope = argument_tests(signature, owned)
+    exec(code_of(f"def takes(x):\n    return {' and '.join(tests) or False}\n"), scope)
     return scope["takes"]
 
 
-def argument_tests(signature: Signature) -> list[str] | None:
-    """Tests that positional arguments `x` have a signature, faster than making theirs; t0, t1, ... are the arrays.
+def argument_tests(signature: Signature, owned: dict[int, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Tests that positional arguments `x` have a signature, faster than making theirs, and the names in them.
 
-    They may fail where the signatures agree. None if an argument is not an array in C order or a Tensor.
+    They may fail where the signatures agree. t0, t1, ... are the arrays. There are no tests if an argument is not an
+    array in C order or a Tensor.
     """
     (records, form), *leaves = signature
+    scope: dict[str, Any] = {"mode": mode.get, "owned": owned, "is_separate": _is_separate}
+    scope |= {"ndarray": np.ndarray, "Tensor": Tensor}
     if form != len(leaves) or not all(
         leaf[0] == "array" and leaf[5] is None and leaf[6] is None and leaf[4] is not None for leaf in leaves
     ):
-        return None
+        return [], scope
     tests = [f"mode() is {'not ' if records else ''}None", f"len(x) == {len(leaves)}"]
-    for k, (_, kind, _, _, has_node, _, _) in enumerate(leaves):
+    for k, (_, kind, shape, dtype, has_node, _, _) in enumerate(leaves):
+        scope |= {f"s{k}": shape, f"d{k}": dtype}
+        array = f"x[{k}]"
         if kind is Tensor:
             tests.append(f"type(a{k} := x[{k}]) is Tensor and a{k}.node is {'not ' if has_node else ''}None")
-            tests.append(f"type(t{k} := a{k}.data) is ndarray")
-        else:
-            tests.append(f"type(t{k} := x[{k}]) is ndarray")
+            array = f"a{k}.data"
+        tests.append(f"type(t{k} := {array}) is ndarray")
         tests.append(f"t{k}.shape == s{k} and t{k}.dtype == d{k} and t{k}.flags.carray")
         tests.append(f"(id(t{k}) not in owned if t{k}.base is None else is_separate(t{k}, owned))")
         tests += [f"t{k} is not t{j}" for j in range(k)]
-    return tests
+    return tests, scope
 
 
 def _is_separate(view: Any, owned: dict[int, Any]) -> bool:
@@ -178,11 +187,119 @@ def _is_separate(view: Any, owned: dict[int, Any]) -> bool:
     return id(root) not in owned and bool(root.flags.owndata)
 
 
-def argument_scope(signature: Signature, owned: dict[int, Any]) -> dict[str, Any]:
-    """The names in these tests."""
-    scope: dict[str, Any] = {"mode": mode.get, "owned": owned, "is_separate": _is_separate}
-    scope |= {"ndarray": np.ndarray, "Tensor": Tensor}
-    for k, leaf in enumerate(signature[1:]):
-        if leaf[0] == "array":
-            scope |= {f"s{k}": leaf[2], f"d{k}": leaf[3]}
-    return scope
+# Inputs from the state
+
+
+class StateInputs:
+    """The arrays and numbers that a program reads from the state at each call, and decisions on the numbers.
+
+    `is_simple` says that there are none. `tuples` are places of tuples of which some items are inputs: the place, the
+    tuple, and these items.
+
+    Args:
+        recording: of the program.
+        fits: whether guards hold.
+    """
+
+    def __init__(self, recording: Recording, fits: Callable[[], bool]) -> None:
+        self.recording, self.fits = recording, fits
+        self.is_simple = not (recording.numbers or recording.arrays or recording.grads_read)
+        tuples: dict[Any, tuple[StateRef, Any, set[int]]] = {}
+        inputs: list[Any] = [*recording.numbers, *recording.arrays]
+        for x in inputs:
+            if x.ref is not None and x.items:
+                tuples.setdefault(x.ref.identity, (x.ref, x.ref.get(), set()))[2].add(x.items[0])
+        self.tuples = list(tuples.values())
+
+    def fetch(self, leaves: Sequence[Any]) -> Inputs | None:
+        """The inputs of a call, None if it needs another program. Calls wait for it: it calls no function in vain."""
+        if not self.fits():
+            return None
+        if self.is_simple:
+            return NOTHING
+        recording = self.recording
+        for tensor, leaf, is_none in recording.grads_read:
+            if ((tensor if leaf is None else leaves[leaf]).grad is None) is not is_none:
+                return None
+        if self.tuples and next(self.tuple_differences(), None) is not None:
+            return None
+        numbers = []
+        for x in recording.numbers:
+            number = x.fetch(leaves)
+            if type(number) is not x.kind:
+                return None
+            numbers.append(number)
+        if recording.predicates and self._has_changed_decision(numbers):
+            return None
+        arrays = self._arrays(leaves) if recording.arrays else []
+        return None if arrays is None else (arrays, numbers)
+
+    def _numbers(self, leaves: Sequence[Any]) -> list[Any]:
+        return [x.fetch(leaves) for x in self.recording.numbers]
+
+    def _arrays(self, leaves: Sequence[Any]) -> list[Any] | None:
+        """The arrays, None if one has another layout or shares other memory."""
+        recording, arrays = self.recording, list[Any]()
+        for j, x in enumerate(recording.arrays):
+            now = x.fetch(leaves)
+            if type(now) is not type(x.value):
+                return None
+            if j in recording.used_arrays and not _is_alike(now, x.value, recording.owned):
+                return None
+            arrays.append(now)
+        for j, ref in recording.tied:
+            other = data_of(ref.get())
+            if type(other) is not np.ndarray or owner(other) is not owner(data_of(arrays[j])):
+                return None
+        return arrays if sharing([*arrays, *leaves]) == recording.sharing else None
+
+    def tuple_differences(self) -> Iterator[Difference]:
+        """Tuples, some of whose items are inputs, that differ in other items."""
+        for ref, then, free in self.tuples:
+            now = ref.get()
+            is_same = type(now) is type(then) and len(now) == len(then)
+            if not is_same or not all(k in free or alike(a, b) for k, (a, b) in enumerate(zip(now, then, strict=True))):
+                yield ref.path, ref, then, now
+
+    def _has_changed_decision(self, numbers: list[Any]) -> bool:
+        """Whether a decision has another outcome for these numbers, or cannot be evaluated."""
+        try:
+            for p in self.recording.predicates:
+                if p.holds(numbers) != p.outcome:
+                    return True
+        except (ArithmeticError, ValueError, TypeError):
+            return True
+        return False
+
+    def changed_decisions(self, leaves: Sequence[Any]) -> tuple[int, ...]:
+        """The decisions on numbers with another outcome in a call, if guards compare nothing else that has changed."""
+        if not self.fits():
+            return ()
+        numbers = self._numbers(leaves)
+        try:
+            return tuple(k for k, p in enumerate(self.recording.predicates) if p.holds(numbers) != p.outcome)
+        except (ArithmeticError, ValueError, TypeError):
+            return ()
+
+    def other_reason(self, leaves: Sequence[Any]) -> str:
+        """Why a call needs another program although guards hold: numbers that are inputs, or arrays."""
+        recording = self.recording
+        if self._has_changed_decision(self._numbers(leaves)):
+            names = [x.ref.path if x.ref is not None else f"argument {x.leaf}" for x in recording.numbers]
+            return f"a decision on {', '.join(names)}"
+        return f"the shape, dtype or memory of {', '.join(x.ref.path for x in recording.arrays) or 'its arrays'}"
+
+
+def _is_alike(now: Any, then: Any, owned: dict[int, Any]) -> bool:
+    """Whether an object can be an input where another was recorded: of the same layout, and not in the state."""
+    if type(now) is Tensor:
+        if (now.node is None) is not (then.node is None):
+            return False
+        now, then = now.data, then.data
+    if isinstance(now, np.generic):
+        return type(now) is type(then)
+    if type(now) is not np.ndarray or type(then) is not np.ndarray:
+        return False
+    if (now.shape, now.dtype) != (then.shape, then.dtype) or id(owner(now)) in owned:
+        return False
+    return now.strides == then.strides or bool(now.flags.c_contiguous and then.flags.c_contiguous)

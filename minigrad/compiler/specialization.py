@@ -1,9 +1,12 @@
-"""A specialization of a compiled step: the program for one signature and state, and its calls."""
+"""A specialization of a compiled step: the program for one signature and state, and its calls.
+
+The common call is one generated function (`add_fast_call`): tests of the arguments, guards, program and results.
+"""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
@@ -13,21 +16,23 @@ import numpy as np
 from minigrad.compiler.background import Kernels
 from minigrad.compiler.capture.recipes import compiled
 from minigrad.compiler.capture.recording import Recording
+from minigrad.compiler.ir.checks import SETTING, errors_raise
 from minigrad.compiler.ir.typing import check
-from minigrad.compiler.ir.view_memory import owner, sharing
 from minigrad.compiler.kernels.files import is_available
 from minigrad.compiler.numpy.program_source import ProgramSource
 from minigrad.compiler.passes.pipeline import optimized
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.compiler.signature import Signature, fast_guard
-from minigrad.compiler.trace.trace import COMPUTED
+from minigrad.compiler.signature import NOTHING, Inputs, Signature, StateInputs, argument_tests, data_of, fast_guard
+from minigrad.compiler.trace.recorded_program import COMPUTED
+from minigrad.engine.intercept import STACK
 from minigrad.engine.mutation import note_change
-from minigrad.reach import Difference, StateRef, alike
+from minigrad.engine.tracing import active
 from minigrad.reach.guards import Guard
+from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
+from minigrad.util.bytecode import code_of
 
-Inputs = tuple[list[Any], list[Any]]  # read at each call: arrays (or the Tensors around them), and numbers
-NOTHING: Inputs = ([], [])
+MISS: Any = object()  # the result of a fast call that the driver must make
 NEVER = 1 << 60  # calls
 INTERVAL = 0.05  # seconds between two checks for kernels
 
@@ -45,7 +50,7 @@ class Specialization:
     Attributes:
         ready: whether a second recording has confirmed the first.
         because: why it was made, if it is not the first.
-        fast_call: the common call as one function, if there is one (fast_call.py).
+        fast_call: fast_call(arguments, lock), the common call as one function, if there is one; see `add_fast_call`.
         audited: how many calls audits have covered. `left`: calls until the next audit or check for kernels.
         spreads: how far roundings move what a call returns and leaves, if an audit had to ask.
     """
@@ -71,11 +76,13 @@ class Specialization:
         self.spreads: list[Any] = []
         self.seconds = 0.0
         self.kernels: Kernels | None = None
-        recipe = recording.recipe
-        self.is_simple = not (recording.numbers or recording.arrays or recording.grads_read)
-        self.grads_read = recording.grads_read
-        self.tuples = _tuples(recording)
-        self.live, self.captured = recipe.live, recipe.captured
+        self.from_state = StateInputs(recording, self.fits)
+        self.matches, self.is_simple = self.from_state.fetch, self.from_state.is_simple
+        self.written_places, self.written_lists = (
+            self.writes("set", "gradient"),
+            self.writes("extend", "refill", "set of"),
+        )
+        self.live, self.captured = recording.recipe.live, recording.recipe.captured
         self.has_decisions = any("decides" in op.params for op in recording.program.ops)
 
     def prepare(self, backend: str, verify: bool = False) -> None:
@@ -95,11 +102,9 @@ class Specialization:
                 with suppress(RuntimeError):  # numba cannot compile a kernel; a warning follows
                     self.kernels.wait()
                 self._take_kernels(self.kernels)
-        arguments = recording.arguments
-        fetched = {x.number: j for j, x in enumerate(recording.arrays)}
-        self.places = [
-            (k, arguments[k]) if k in arguments else (k, ~fetched[k]) for k in range(len(arguments) + len(fetched))
-        ]
+        # For each argument of the program the number of a leaf, or ~ that of an array from the state.
+        places = recording.arguments | {x.number: ~j for j, x in enumerate(recording.arrays)}
+        self.places = [places[k] for k in range(len(places))]
         self.written = {b.place for b in self.program.stores if b.place is not None}
         self.finish = compiled(recording.recipe)
         self.generators = [(self.program.generators[g], leaf) for g, leaf in recording.generator_leaves]
@@ -156,100 +161,6 @@ class Specialization:
             self._next_check = self.calls
             self._pause_until(self._next_check)
 
-    # Whether it is for a call
-
-    def matches(self, leaves: Sequence[Any]) -> Inputs | None:
-        """The inputs of a call, if its state is the one that was recorded, else None."""
-        if not self.fits():
-            return None
-        if self.is_simple:
-            return NOTHING
-        recording = self.recording
-        for tensor, leaf, is_none in self.grads_read:
-            if ((tensor if leaf is None else leaves[leaf]).grad is None) is not is_none:
-                return None
-        for ref, template, free in self.tuples:
-            if not _fits_tuple(ref.get(), template, free):
-                return None
-        numbers = []
-        for x in recording.numbers:
-            number = x.fetch(leaves)
-            if type(number) is not x.kind:
-                return None
-            numbers.append(number)
-        if self._first_changed_decision(numbers) is not None:
-            return None
-        arrays = self._fetched(leaves)
-        return None if arrays is None else (arrays, numbers)
-
-    def _first_changed_decision(self, numbers: list[Any]) -> int | None:
-        """The first decision that has another outcome for these numbers, or cannot be evaluated; None if none has."""
-        for k, p in enumerate(self.recording.predicates):
-            try:
-                if p.holds(numbers) != p.outcome:
-                    return k
-            except (ArithmeticError, ValueError, TypeError):
-                return k
-        return None
-
-    def changed_decisions(self, leaves: Sequence[Any]) -> tuple[int, ...]:
-        """The decisions on numbers with another outcome in a call, if guards compare nothing else that has changed."""
-        if not self.fits():
-            return ()
-        numbers = [x.fetch(leaves) for x in self.recording.numbers]
-        try:
-            return tuple(k for k, p in enumerate(self.recording.predicates) if p.holds(numbers) != p.outcome)
-        except (ArithmeticError, ValueError, TypeError):
-            return ()
-
-    def other_reason(self, leaves: Sequence[Any]) -> str:
-        """Why this specialization is not for a call although guards hold: numbers that are inputs, or arrays."""
-        recording = self.recording
-        if self._first_changed_decision([x.fetch(leaves) for x in recording.numbers]) is not None:
-            names = [x.ref.path if x.ref is not None else f"argument {x.leaf}" for x in recording.numbers]
-            return f"a decision on {', '.join(names)}"
-        return f"the shape, dtype or memory of {', '.join(x.ref.path for x in recording.arrays) or 'its arrays'}"
-
-    def tuple_differences(self) -> Iterator[Difference]:
-        """Tuples, some of whose numbers are inputs, that differ in other items."""
-        for ref, template, free in self.tuples:
-            if not _fits_tuple(ref.get(), template, free):
-                yield ref.path, ref, template, ref.get()
-
-    def _fetched(self, leaves: Sequence[Any]) -> list[Any] | None:
-        """The arrays that a call reads from places, None if one has another layout or shares other memory."""
-        arrays: list[Any] = []
-        for j, x in enumerate(self.recording.arrays):
-            now = x.fetch(leaves)
-            if type(now) is not type(x.value):
-                return None
-            if isinstance(now, (np.floating, np.integer)):
-                arrays.append(now)
-                continue
-            if j in self.recording.used_arrays:
-                array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
-                if isinstance(like, np.generic):
-                    if type(array) is not type(like) or (now.node is None) is not (x.value.node is None):
-                        return None
-                    arrays.append(now)
-                    continue
-                if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
-                    return None
-                if array.strides != like.strides and not (array.flags.c_contiguous and like.flags.c_contiguous):
-                    return None
-                root = array if array.base is None else owner(array)
-                if id(root) in self.recording.owned:
-                    return None
-                if type(now) is Tensor and (now.node is None) is not (x.value.node is None):
-                    return None
-            arrays.append(now)
-        for j, ref in self.recording.tied:
-            array, other = arrays[j].data if type(arrays[j]) is Tensor else arrays[j], ref.get()
-            other = other.data if type(other) is Tensor else other
-            if type(other) is not np.ndarray or owner(other) is not owner(array):
-                return None
-        return arrays if not arrays or sharing([*arrays, *leaves]) == self.recording.sharing else None
-
     # A call
 
     def call(self, leaves: Sequence[Any], inputs: Inputs) -> Any:
@@ -260,7 +171,7 @@ class Specialization:
         """
         fetched, numbers = inputs
         arrays = []
-        for number, k in self.places:
+        for number, k in enumerate(self.places):
             x = leaves[k] if k >= 0 else fetched[~k]
             array = x.data if type(x) is Tensor else x
             if type(array) is not np.ndarray:
@@ -277,11 +188,14 @@ class Specialization:
             note_change(array)
         return self.finish(outputs, leaves, fetched, numbers)
 
+    def writes(self, *kinds: str) -> list[Any]:
+        """The places and containers that a call changes in one of these ways; see recipes.py."""
+        return [at for how, at, *_ in self.recording.recipe.writes if how in kinds]
+
     def argument(self, number: int, leaves: Sequence[Any], inputs: Inputs) -> Any:
         """The array that is argument `number` of the program."""
-        k = dict(self.places)[number]
-        x = leaves[k] if k >= 0 else inputs[0][~k]
-        return x.data if type(x) is Tensor else x
+        k = self.places[number]
+        return data_of(leaves[k] if k >= 0 else inputs[0][~k])
 
     def _add_arguments(self, arrays: list[Any], leaves: Sequence[Any], numbers: list[Any]) -> None:
         """Check arguments that are written, set Generators, and append numbers."""
@@ -326,23 +240,54 @@ class Specialization:
                 raise CheckFailed("an argument that is written shares memory with another array")
 
 
-def _tuples(recording: Recording) -> list[tuple[StateRef, Any, set[int]]]:
-    """Places of tuples of which some items are inputs: the place, the tuple, and these items."""
-    tuples: dict[Any, tuple[StateRef, Any, set[int]]] = {}
-    for x in recording.numbers:
-        if x.ref is not None and x.items:
-            tuples.setdefault(x.ref.identity, (x.ref, x.ref.get(), set()))[2].add(x.items[0])
-    for y in recording.arrays:
-        if y.items:
-            tuples.setdefault(y.ref.identity, (y.ref, y.ref.get(), set()))[2].add(y.items[0])
-    return list(tuples.values())
-
-
 def _calls(reference: weakref.ref[Specialization]) -> int | None:
     return None if (version := reference()) is None else version.calls
 
 
-def _fits_tuple(now: Any, template: Any, free: set[int]) -> bool:
-    if type(now) is not type(template) or len(now) != len(template):
-        return False
-    return all(k in free or alike(a, b) for k, (a, b) in enumerate(zip(now, template, strict=True)))
+def add_fast_call(version: Specialization, audited: bool) -> None:
+    """Give a specialization its `fast_call`, if its calls need nothing else. It is tried once for each program.
+
+    It exists for programs whose arguments are arrays and Tensors and which read no other inputs. In all other cases (an
+    audit is due, a guard or a check fails, something observes the step) it returns MISS, and the driver finds out why.
+
+    Args:
+        version: the specialization, which is ready.
+        audited: whether there are audits between calls.
+    """
+    if version.has_tried_fast_call:
+        return
+    version.has_tried_fast_call = True
+    tests, scope = argument_tests(version.signature, version.owned)
+    if not tests or version.has_more or version.live or not version.is_simple:
+        return
+    watched = "active() is not None or probe() is not None or stack()"
+    scope |= {"active": active.get, "probe": probe.get, "stack": STACK.get, "errors": errors_raise}
+    if SETTING is not None:
+        watched += " or (setting() is not plain and errors())"
+        scope |= {"setting": SETTING.get, "plain": SETTING.get() if not errors_raise() else MISS}
+    else:
+        watched += " or errors()"
+    arrays = ", ".join(f"t{leaf}" for leaf in version.places)
+    call = f"o = run({arrays})" if version.is_silent else f"with silent(all='ignore'): o = run({arrays})"
+    text = f"""
+def fast_call(x, lock):
+    if {watched}:
+        return MISS
+    if not ({" and ".join(tests)}):
+        return MISS
+    with lock:
+        if {"version.left <= 0 or " if audited or version.kernels is not None else ""}not fits():
+            return MISS
+        try:
+            {call}
+        except CheckFailed:
+            return MISS
+        version.left -= 1
+        {"; ".join(f"note(p{k})" for k in range(len(version.parameters)))}
+        return finish(o, x, nothing, nothing)
+"""
+    scope |= {"MISS": MISS, "version": version, "fits": version.fits, "run": version.run, "finish": version.finish}
+    scope |= {"CheckFailed": CheckFailed, "note": note_change, "nothing": NOTHING[0], "silent": np.errstate}
+    scope |= {f"p{k}": array for k, array in enumerate(version.parameters)}
+    exec(code_of(text), scope)
+    version.fast_call = scope["fast_call"]

@@ -41,7 +41,7 @@ def watch(model: Module) -> Watch:
     if not isinstance(model, Module):
         argument = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         raise TypeError(
-            f"diagnostics.watch({argument}): it watches an nn.Module, whose layers have names and parameters. Put "
+            f"diagnostics.watch({argument}): expected an nn.Module, whose layers have names and parameters. Put "
             "functions into a Module's forward; for a function alone, mg.detect_anomaly() finds NaN"
         )
     return Watch(model)

@@ -25,7 +25,7 @@ TEXT = ("dot", "gv", "mmd", "mermaid", "html")  # formats that need no layout
 MOST_FORMULAS = 3_000  # nodes; pages of longer tapes leave local derivatives out unless they are asked for
 
 
-class Picture(graphviz.Digraph):  # type: ignore[misc]
+class Picture(graphviz.Digraph):  # type: ignore[misc]  # graphviz declares no types
     """A `graphviz.Digraph` that is laid out by the system's Graphviz or by graphviz-pure."""
 
     graph: Graph  # what is drawn

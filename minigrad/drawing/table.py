@@ -6,7 +6,7 @@ from typing import Any
 
 from minigrad.drawing.graph.describe import describe, tape_of
 from minigrad.drawing.graph.model import Graph, Vertex
-from minigrad.drawing.render.captions import gradient_caption, printable, short_number, value_caption
+from minigrad.drawing.render.style import gradient_caption, printable, short_number, value_caption
 from minigrad.util.report import table
 
 

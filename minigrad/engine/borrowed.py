@@ -103,6 +103,14 @@ def own(array: Any) -> Any:
     return array.copy("K") if is_shared else array
 
 
+def read_only(x: Any) -> Any:
+    """The same values, which cannot be written to."""
+    if type(x) is np.ndarray and x.flags.writeable:
+        x = x.view()
+        x.flags.writeable = False
+    return x
+
+
 def sample(array: Any) -> bytes:
     """The bytes of some elements of an array, of all in a small one."""
     if array.nbytes <= SMALL:

@@ -39,12 +39,12 @@ Tensors, the operations of the rules are recorded, and nothing else is needed fo
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from types import FunctionType
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from minigrad.engine.signatures import plain_parameters
 
 Primitive = Any  # the class imports this file
 
@@ -62,25 +62,6 @@ OPERATORS: dict[Any, str] = {
     np.square: "{0} * {0}",
 }
 
-VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
-
-
-def names_needed(rule: Callable[..., Any] | None) -> tuple[str, ...]:
-    """The names of what a rule needs besides v: its parameters."""
-    if rule is None:
-        return ()
-    if isinstance(rule, FunctionType) and not rule.__dict__ and not rule.__code__.co_flags & VARIADIC:
-        code = rule.__code__  # the answer of inspect.signature at a tenth of the time: there are two hundred rules
-        return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-    return tuple(inspect.signature(rule).parameters)[1:]
-
-
-def residual_names(p: Primitive) -> tuple[str, ...]:
-    """The values that are kept for the rules: operands and outputs that some rule names."""
-    needed = {name for names in (*p.names, p.joint_names) for name in names}
-    return tuple(name for name in (*p.operands, *(p.outputs or ("out",))) if name in needed)
-
-
 # Record
 
 
@@ -91,7 +72,7 @@ def record_source(p: Primitive, as_operator: bool = True) -> str:
     """
     tracked = _differentiable(p)
     as_operator = as_operator and p.function in OPERATORS
-    lines = [f"def record{p.signature.replace(parameters=_plain_parameters(p))}:"]
+    lines = [f"def record{p.signature.replace(parameters=plain_parameters(p))}:"]
     lines += _SEQUENCE if p.sequence else [line for x in p.operands for line in _operand(p, x, x in tracked)]
     lines += [_as_scalar(p, x) for x in p.operands if as_operator]
     operands = "tuple(arrays)" if p.sequence else _tuple(p.operands)
@@ -327,22 +308,3 @@ def _differentiable(p: Primitive) -> list[str]:
 
 def _tuple(items: Sequence[str]) -> str:
     return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
-
-
-class _DefaultOf:
-    """A default that is not a literal: the text says where it is found."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"primitive.signature.parameters[{self.name!r}].default"
-
-
-def _plain_parameters(p: Primitive) -> list[inspect.Parameter]:
-    """The parameters as the text has them: without annotations, defaults as literals."""
-    literal = (type(None), bool, int, float, str, type(inspect.Parameter.empty))
-    return [
-        q.replace(annotation=q.empty, default=q.default if isinstance(q.default, literal) else _DefaultOf(q.name))
-        for q in p.signature.parameters.values()
-    ]

@@ -136,11 +136,7 @@ def complex_refused(what: str) -> TypeError:
 
 
 def refuse_mask(value: Any, what: str) -> None:
-    """Refuse masked arrays: no operation of minigrad keeps a mask, so masked elements would take part.
-
-    Raises:
-        TypeError: value is a masked array.
-    """
+    """Raise a TypeError for a masked array: no operation keeps a mask, so masked elements would take part."""
     if is_masked(value):
         raise TypeError(
             f"{what}: the mask of a masked array would be lost. Fill it first, x.filled(0), or take the elements that "
@@ -161,27 +157,14 @@ def is_masked(value: Any) -> bool:
 
 
 def check_function(f: Any, what: str, hint: str) -> None:
-    """Refuse what cannot be called where a function is transformed.
-
-    Args:
-        f: the argument.
-        what: the name of the transform.
-        hint: what to do with a Tensor instead, which is most often the loss.
-
-    Raises:
-        TypeError: it cannot be called.
-    """
+    """Raise a TypeError unless f can be called. The hint says what to do with a Tensor, most often the loss."""
     if not callable(f):
         hint = f"; for a Tensor {hint}" if hasattr(f, "requires_grad") else ""
         raise TypeError(f"{what} takes a function, not {describe(f)} ({type(f).__name__}){hint}")
 
 
 def check_not_called(arguments: tuple[Any, ...], what: str) -> None:
-    """Refuse arguments beside a function where only the function is taken.
-
-    Raises:
-        TypeError: there are some.
-    """
+    """Raise a TypeError for arguments beside a function where only the function is taken."""
     if arguments:
         raise TypeError(
             f"{what} takes a function and returns one, which takes the arguments: mg.{what}(f)(x), not mg.{what}(f, x)"
@@ -189,13 +172,7 @@ def check_not_called(arguments: tuple[Any, ...], what: str) -> None:
 
 
 def derivative_failed(error: Exception, node: Any, where: str) -> Exception:
-    """An error of linear algebra in a rule, with the user's operation, as the rule may call others.
-
-    Args:
-        error: the error of the rule.
-        node: the node whose rule it is.
-        where: which pass it was.
-    """
+    """An error of linear algebra in a rule, with the user's operation, as the rule may call others."""
     explained: Any = np.linalg.LinAlgError(f"in {where} {node.primitive.name}: {error}")
     explained.minigrad_call = node.primitive.name
     return explained

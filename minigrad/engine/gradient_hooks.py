@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.borrowed import read_only
 from minigrad.engine.node import Node
-from minigrad.engine.primitive import read_only, value_of
+from minigrad.engine.primitive import Array, value_of
 from minigrad.engine.specialize import attach
 from minigrad.util.locks import LOCK
-
-Array = Any
 
 hook_changes = [0]  # how often a hook was added or removed: a compiled step is valid for one count
 HOOKED: weakref.WeakSet[Node] = weakref.WeakSet()  # nodes with hooks: a walk looks for them only if there are any

@@ -25,11 +25,9 @@ from typing import Any
 from minigrad.engine import primitive
 from minigrad.engine.node import Node
 from minigrad.engine.pairwise import wide
-from minigrad.engine.primitive import Primitive
+from minigrad.engine.primitive import Array, Primitive
 from minigrad.engine.specialize import rebind
 from minigrad.util.locks import LOCK
-
-Array = Any
 
 
 class Layer:

@@ -41,13 +41,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
 from weakref import WeakSet
 
 import numpy as np
 
-from minigrad.engine import codegen, specialize
+from minigrad.engine import codegen, signatures, specialize
 from minigrad.engine.node import Node
 from minigrad.util.locks import LOCK
 
@@ -57,9 +57,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Array = Any  # any object with NumPy's protocols
 Rule = Callable[..., Array] | None
-
-# Names that the written functions use, so operands and parameters must have others.
-RESERVED = frozenset({"v", "n", "pending", "function", "primitive", "Node", "Tensor", "scope_path", "new_object"})
 
 REGISTRY: dict[str, Primitive] = {}  # the primitives that have a derivative, by name
 DECLARED: WeakSet[Primitive] = WeakSet()  # these, and those without a derivative
@@ -98,20 +95,6 @@ def tensor_function(function: Callable[Concatenate[Any, P], Any]) -> TensorFunct
     return function
 
 
-class _Pull:
-    """pull(node, v, pending, residuals): reverse mode through one node, compiled when it is first read.
-
-    From then on it is in the primitive's dictionary. A layer may replace it there (intercept.py), which a thread that
-    compiles it at the same time must not undo.
-    """
-
-    def __get__(self, p: Any, owner: type) -> Any:
-        if p is None:
-            return self
-        with LOCK:
-            return p.__dict__.setdefault("pull", p.written_pull)
-
-
 class Primitive:
     """A function, its rules, and the two functions that are written from them: record and pull."""
 
@@ -139,7 +122,7 @@ class Primitive:
         self.multiply_adds = multiply_adds
         self.example_shapes = example_shapes
         self.name = name or function.__name__.strip("_")
-        self.signature = _signature(function, signature)
+        self.signature = signatures.signature_of(function, signature)
         parameters = self.signature.parameters.values()
         self.operands = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
         self.param_names = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
@@ -152,15 +135,15 @@ class Primitive:
                 f"{self.name}{self.signature} has {len(self.operands)} operands: give one rule for each, or one joint "
                 f"rule. {len(rules)} rules were given{' and a joint one' if joint else ''}."
             )
-        self.names = tuple(codegen.names_needed(rule) for rule in rules)
+        self.names = tuple(signatures.names_needed(rule) for rule in rules)
         # Before version 0.2, needs_grad was called wanted (custom.py warns of it).
-        self.joint_names = tuple("needs_grad" if name == "wanted" else name for name in codegen.names_needed(joint))
-        self._check_names()
-        self.residuals = codegen.residual_names(self)
+        self.joint_names = tuple("needs_grad" if name == "wanted" else name for name in signatures.names_needed(joint))
+        signatures.check_names(self)
+        self.residuals = signatures.residual_names(self)
         self.pull_source = codegen.pull_source(self)
         self.record = specialize.record_function(self)
 
-    pull: Any = _Pull()
+    pull: Any = specialize.Pull()
 
     @cached_property
     def written_pull(self) -> Callable[..., None]:
@@ -186,24 +169,6 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}{self.signature}>"
-
-    def _check_names(self) -> None:
-        own = {*self.operands, *self.param_names}
-        needed = {name for names in (*self.names, self.joint_names) for name in names}
-        taken = own & RESERVED | own & {f"{x}_{what}" for x in self.operands for what in ("value", "node")}
-        if not self.outputs:
-            taken |= own & needed & {"out"}  # the value of the function
-        if taken:
-            raise TypeError(
-                f"{self.name}{self.signature}: the name {min(taken)!r} is taken (v is the vector that a rule "
-                "transforms, out the value of the function, others are used by the engine); rename the parameter"
-            )
-        known = {*own, *(self.outputs or ("out",)), "i", "needs_grad"}
-        known |= {f"{x}_{what}" for x in self.operands for what in ("shape", "dtype")}
-        if unknown := needed - known:
-            raise TypeError(
-                f"a rule of {self.name}{self.signature} names {min(unknown)!r}, which is none of its values"
-            )
 
     def push(self, node: Node, tangents: Sequence[Array | None], residuals: tuple[Any, ...]) -> Array | None:
         """Forward mode: the tangent of the value from those of the parents (None: zero).
@@ -305,14 +270,6 @@ def value_of(x: Any) -> Any:
     return x.data if hasattr(x, "node") else x
 
 
-def read_only(x: Any) -> Any:
-    """The same values, which cannot be written to."""
-    if type(x) is np.ndarray and x.flags.writeable:
-        x = x.view()
-        x.flags.writeable = False
-    return x
-
-
 def total(contributions: Any) -> Array:
     """The sum of at least one contribution."""
     first, *others = contributions
@@ -359,19 +316,3 @@ def as_function(p: Primitive) -> Function:
     record.__module__ = "minigrad" if module.startswith(("minigrad", "numpy")) else module
     function: Function = record
     return function
-
-
-def _signature(function: Callable[..., Any], signature: str | inspect.Signature | None) -> inspect.Signature:
-    """The given signature, for example "(x, /, *, axis=None)"; else a ufunc's, else the function's own."""
-    if isinstance(signature, inspect.Signature):
-        return signature
-    if signature is not None:
-        return _parsed(signature)
-    if isinstance(function, np.ufunc):
-        return _parsed(f"({'x, y, z'[: 3 * function.nin - 2]}, /)")
-    return inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
-
-
-@lru_cache(maxsize=256)
-def _parsed(text: str) -> inspect.Signature:
-    return inspect.signature(eval(f"lambda {text.strip('()')}: None"))

@@ -154,9 +154,9 @@ ENGINE |= {"unbroadcast": unbroadcast, "untracked": untracked, "selected": selec
 def record_function(p: Primitive) -> Callable[..., Any]:
     """The record function of a primitive, which is compiled when it first runs."""
     own = {"function": p.callee, "primitive": p, "name": p.name, "compiled": _compiled}
-    record = FunctionType(_first_call.__code__, ENGINE | own, p.name)
+    record: Any = FunctionType(_first_call.__code__, ENGINE | own, p.name)
     record.__qualname__ = p.name
-    record.__signature__ = p.signature  # type: ignore[attr-defined]
+    record.__signature__ = p.signature
     if ENGINE["Tensor"] is Unbound:
         _unbound.append(record.__globals__)
     return record
@@ -164,7 +164,7 @@ def record_function(p: Primitive) -> Callable[..., Any]:
 
 def _first_call(*operands: Any, **params: Any) -> Any:
     """The code of a record function before its first call. Its globals are the primitive's own."""
-    return compiled(primitive)(*operands, **params)  # type: ignore[name-defined]  # noqa: F821
+    return compiled(primitive)(*operands, **params)  # type: ignore[name-defined]  # noqa: F821 -- of its globals
 
 
 def _compiled(p: Primitive) -> Callable[..., Any]:
@@ -199,6 +199,20 @@ def rebind(p: Primitive, function: Callable[..., Any]) -> None:
 
 
 # Pull
+
+
+class Pull:
+    """pull(node, v, pending, residuals): reverse mode through one node, compiled when it is first read.
+
+    From then on it is in the primitive's dictionary. A layer may replace it there (intercept.py), which a thread that
+    compiles it at the same time must not undo.
+    """
+
+    def __get__(self, p: Any, owner: type) -> Any:
+        if p is None:
+            return self
+        with LOCK:
+            return p.__dict__.setdefault("pull", p.written_pull)
 
 
 def pull_function(p: Primitive) -> FunctionType:

@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine import tracing
-from minigrad.engine.errors import derivative_failed
+from minigrad.engine.errors import derivative_failed, describe
 from minigrad.engine.gradient_hooks import HOOKED, apply_hook
 from minigrad.engine.mutation import check_unchanged
 from minigrad.engine.node import Node, leaf, mode
 from minigrad.engine.pairwise import HALF, narrow
-from minigrad.engine.primitive import value_of
+from minigrad.engine.primitive import Array, value_of
 from minigrad.engine.specialize import attach, select
 from minigrad.engine.tape_text import listing
 from minigrad.util.locks import LOCK
-
-Array = Any
 
 _trace = tracing.active.get
 _hooked: Any = HOOKED  # whose attribute `data` mypy does not know
@@ -190,7 +188,7 @@ def released(node: Node) -> RuntimeError:
     """The error for a node whose residuals are gone."""
     return RuntimeError(
         f"{node.primitive.name} (node {node.serial}, shape {node.shape}) no longer has the values that its derivative "
-        "needs: they were released by the first backward pass. If you need a second one, say "
+        "needs: they were released by the first backward pass. If you need a second one, call "
         "backward(retain_graph=True) in the first; if you did not mean to, compute the loss again in every step."
     )
 
@@ -222,7 +220,10 @@ class Tape(Sequence[Node]):
         outputs = listed(outputs)
         for t in outputs:
             if getattr(t, "node", None) is None:
-                raise ValueError(f"Tape: {t!r} was not computed from a Tensor with requires_grad=True")
+                raise ValueError(
+                    f"Tape: {describe(t)} ({type(t).__name__}) was not computed from a Tensor with requires_grad=True. "
+                    "Give the result of a computation with such a Tensor, outside no_grad"
+                )
         self.outputs: tuple[Node, ...] = tuple(t.node for t in outputs)
         self.nodes, _ = ancestors(self.outputs)
 

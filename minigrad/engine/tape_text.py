@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigrad.engine.node import Node
+from minigrad.util.report import table
 
 
 def names(nodes: Sequence[Node]) -> dict[Node, str]:
@@ -101,12 +102,9 @@ def each(node: Node, value: Any) -> str:
 def listing(nodes: Sequence[Node]) -> str:
     """The tape as text: a line for each node, in columns."""
     shown = names(nodes)
+    width = len(str(len(nodes)))
     rows = [
-        (str(k), shown[node], expression(node, shown), each(node, node.shape), each(node, node.dtype))
+        (str(k).rjust(width), shown[node], expression(node, shown), each(node, node.shape), each(node, node.dtype))
         for k, node in enumerate(nodes, 1)
     ]
-    widths = [max(len(row[c]) for row in rows) for c in range(4)] if rows else []
-    return "\n".join(
-        f"{k:>{widths[0]}}  {name:<{widths[1]}}  {operation:<{widths[2]}}  {shape:<{widths[3]}}  {dtype}"
-        for k, name, operation, shape, dtype in rows
-    )
+    return "\n".join(table(rows, indent=""))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,13 +30,10 @@ def shadow(name: str, *operands: Exact) -> Any:
         return getattr(np, name)(*(x.real for x in operands))
 
 
-def _algebraic(name: str, formula: Callable[..., Any]) -> None:
-    def compute(*inputs: Any) -> Exact:
-        xs = [Exact.of(x) for x in inputs]
-        q = residue_q(lambda *parts: formula(*parts, Q), *(x.q for x in xs))
-        return finished(shadow(name, *xs), formula(*(x.p for x in xs), P) % P, q, *xs)
-
-    UFUNCS[name] = compute
+def _algebraic(name: str, *inputs: Any) -> Exact:
+    formula, xs = ALGEBRAIC[name], [Exact.of(x) for x in inputs]
+    q = residue_q(lambda *parts: formula(*parts, Q), *(x.q for x in xs))
+    return finished(shadow(name, *xs), formula(*(x.p for x in xs), P) % P, q, *xs)
 
 
 ALGEBRAIC: dict[str, Callable[..., Any]] = {
@@ -49,20 +47,15 @@ ALGEBRAIC: dict[str, Callable[..., Any]] = {
     "square": lambda a, m: a * a,
     "reciprocal": field.inverse,
 }
-for _name, _formula in ALGEBRAIC.items():
-    _algebraic(_name, _formula)
+UFUNCS.update({name: partial(_algebraic, name) for name in ALGEBRAIC})
 UFUNCS["true_divide"] = UFUNCS["divide"]
 
 
 # Decided by the shadow
 
 
-def _comparison(name: str) -> Any:
-    return lambda x, y: decide(Exact.of(x), Exact.of(y), getattr(np, name))
-
-
 for _name in ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal"):
-    UFUNCS[_name] = _comparison(_name)
+    UFUNCS[_name] = lambda x, y, name=_name: decide(Exact.of(x), Exact.of(y), getattr(np, name))
 for _name in ("isfinite", "isinf", "isnan", "signbit"):
     UFUNCS[_name] = lambda x, name=_name: getattr(np, name)(x.real)
 for _name in ("logical_and", "logical_or", "logical_xor", "logical_not"):
@@ -143,30 +136,37 @@ def key_of(name: str) -> int:
     return zlib.crc32(name.encode()) << 8
 
 
+def _scrambler(name: str) -> Callable[[Any], Residues]:
+    return partial(field.scrambled, key_of(name))
+
+
 def opaque(name: str, real: Any, *xs: Exact) -> Exact:
     """The value of an opaque function: pseudo-random, by the operands' residues."""
     return finished(real, field.scrambled(key_of(name), *(x.p for x in xs)), None, *xs)
 
 
 ODD = ("arctan", "arcsin", "arcsinh", "arctanh", "erf")
-for _name in ("log", "log2", "log10"):
-
-    @implements_ufunc(_name)
-    def _log(x: Any, name: str = _name) -> Exact:
-        x = Exact.of(x)
-        p = np.where(x.p == 1, 0, field.scrambled(key_of(name), x.p))
-        return finished(shadow(name, x), p, None, x)
 
 
+def _log(name: str, x: Any) -> Exact:
+    x = Exact.of(x)
+    return finished(shadow(name, x), np.where(x.p == 1, 0, field.scrambled(key_of(name), x.p)), None, x)
+
+
+UFUNCS.update({name: partial(_log, name) for name in ("log", "log2", "log10")})
 for _name in ("arccos", "arccosh"):
     UFUNCS[_name] = lambda x, name=_name: opaque(name, shadow(name, x), x)
-for _name in ("arctan2", "logaddexp", "logaddexp2"):
-    UFUNCS[_name] = lambda x, y, name=_name: _binary(name, Exact.of(x), Exact.of(y))
+for _name in ("logaddexp", "logaddexp2"):
+    UFUNCS[_name] = lambda x, y, name=_name: _symmetric(name, Exact.of(x), Exact.of(y))
 
 
-def _binary(name: str, x: Exact, y: Exact) -> Exact:
-    if name == "arctan2":
-        return opaque(name, shadow(name, x, y), x, y)
+@implements_ufunc("arctan2")
+def _arctan2(x: Any, y: Any) -> Exact:
+    x, y = Exact.of(x), Exact.of(y)
+    return opaque("arctan2", shadow("arctan2", x, y), x, y)
+
+
+def _symmetric(name: str, x: Exact, y: Exact) -> Exact:
     low, high = np.minimum(x.p, y.p), np.maximum(x.p, y.p)
     return finished(shadow(name, x, y), field.scrambled(key_of(name), low, high), None, x, y)
 
@@ -176,11 +176,10 @@ def _odd(name: str, x: Any) -> Exact:
 
     with np.errstate(all="ignore"):
         real = erf_values(x.real) if name == "erf" else shadow(name, x)
-    return finished(real, field.odd(lambda p: field.scrambled(key_of(name), p), x.p), None, x)
+    return finished(real, field.odd(_scrambler(name), x.p), None, x)
 
 
-for _name in ODD:
-    UFUNCS[_name] = lambda x, name=_name: _odd(name, x)
+UFUNCS.update({name: partial(_odd, name) for name in ODD})
 UFUNCS["log1p"] = lambda x: UFUNCS["log"](x + 1)
 UFUNCS["cbrt"] = lambda x: finished(np.cbrt(x.real), field.odd_root(x.p, 3), None, x)
 
@@ -191,14 +190,10 @@ UFUNCS["cbrt"] = lambda x: finished(np.cbrt(x.real), field.odd_root(x.p, 3), Non
 def _exponential(name: str, x: Any, factor: int = 1) -> Exact:
     """4^(factor x) modulo P, for exponents modulo Q; for x without such a residue, of a pseudo-random odd function."""
     x = Exact.of(x)
-    hidden = None if x.q is not None and (x.q >= 0).all() else field.odd(_hidden, x.p, Q)
+    hidden = None if x.q is not None and (x.q >= 0).all() else field.odd(_scrambler("exp"), x.p, Q)
     exponent: Any = hidden if x.q is None else x.q if hidden is None else np.where(x.q < 0, hidden, x.q)
     q = None if x.q is None else np.where(x.p == 0, 1, UNKNOWN)
     return finished(shadow(name, x), field.exponential(exponent * factor % Q), q, x)
-
-
-def _hidden(p: Any) -> Residues:
-    return field.scrambled(key_of("exp"), p)
 
 
 UFUNCS["exp"] = lambda x: _exponential("exp", x)
@@ -219,13 +214,9 @@ _by_exponential("cosh", lambda e: (e + 1 / e) / 2)
 _by_exponential("tanh", lambda e: (e - 1) / (e + 1), 2)
 
 
-def _half_angle(x: Exact) -> Residues:
-    return field.odd(lambda p: field.scrambled(key_of("sin"), p), x.p)
-
-
 def _circular(x: Any, name: str) -> Exact:
     """A part of (1 + it) / (1 - it), with t instead of tan(x/2): norm 1, cosine even and sine odd, 1 at 0."""
-    t = _half_angle(x)
+    t = field.odd(_scrambler("sin"), x.p)
     square = t * t % P
     part = 2 * t % P if name == "sin" else (1 - square) % P
     return finished(shadow(name, x), part * field.inverse((1 + square) % P, P) % P, None, x)

@@ -128,7 +128,7 @@ def bilinear(function: Callable[..., Any], a: Any, b: Any, m: int, terms: int) -
         ValueError: there are too many terms for an exact sum.
     """
     if terms > TERMS:
-        raise ValueError(f"a sum of {terms} products is not exact: at most {TERMS} are")
+        raise ValueError(f"a sum of {terms} products cannot be computed exactly; at most {TERMS} products can")
     halves = [(part >> LIMB, part & ((1 << LIMB) - 1)) for part in (np.asarray(a), np.asarray(b))]
     (a1, a0), (b1, b0) = [tuple(half.astype(np.float64) for half in pair) for pair in halves]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from minigrad.exact import field
 from minigrad.exact.exact_array import Exact, finished, is_special, with_residues_of_shadow
 from minigrad.exact.field import P, Q
 from minigrad.exact.tables import FUNCTIONS, UFUNCS, implements
+from minigrad.ops.einsum import einsum
 
 
 def bilinear(function: Callable[..., Any], x: Any, y: Any, terms: int = 0, **settings: Any) -> Exact:
@@ -54,32 +54,18 @@ UFUNCS["matvec"] = lambda x, y: matmul(x, Exact.of(y)[..., None])[..., 0]
 UFUNCS["vecmat"] = lambda x, y: matmul(Exact.of(x)[..., None, :], y)[..., 0, :]
 
 
-def einsum(subscripts: str, *operands: Any, **options: Any) -> Any:
-    """np.einsum, two operands at a time."""
-    text = subscripts.replace(" ", "")
-    xs = [Exact.of(x) for x in operands]
-    ins, arrow, out = text.partition("->")
-    if not arrow:
-        letters = ins.replace(",", "").replace("...", "")
-        out = "..." * ("..." in ins) + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    terms = ins.split(",")
-    while len(xs) > 2:
-        rest = "".join(terms[2:]) + out
-        letters = "".join(c for c in dict.fromkeys(terms[0] + terms[1]) if c in rest and c != ".")
-        letters = "..." * ("..." in terms[0] + terms[1]) + letters
-        xs = [einsum(f"{terms[0]},{terms[1]}->{letters}", *xs[:2]), *xs[2:]]
-        terms = [letters, *terms[2:]]
-    equation = f"{','.join(terms)}->{out}"
-    if len(xs) == 2:
-        sizes = {c: n for t, x in zip(terms, xs, strict=True) if "." not in t for c, n in zip(t, x.shape, strict=True)}
-        count = math.prod(n for c, n in sizes.items() if c not in out) if "..." not in equation else xs[0].size
-        return bilinear(lambda a, b: np.einsum(equation, a, b), xs[0], xs[1], max(1, count))
-    (x,) = xs
-    q = None if x.q is None or (x.q < 0).any() else np.einsum(equation, x.q) % Q
-    return finished(np.einsum(equation, x.real), np.einsum(equation, x.p) % P, q, *([] if out else [x]))
+FUNCTIONS["bilinear"] = bilinear
 
 
-FUNCTIONS.update({"bilinear": bilinear, np.einsum: lambda *args, **options: einsum(*args, **options)})
+@implements(np.einsum)
+def _einsum(subscripts: str, *operands: Any, **options: Any) -> Any:
+    """Of several operands by minigrad's own function, whose steps are products of matrices; of one by sums."""
+    if len(operands) > 1:
+        return einsum(subscripts, *map(Exact.of, operands))
+    x = Exact.of(operands[0])
+    real, p = np.einsum(subscripts, x.real), np.einsum(subscripts, x.p) % P
+    q = None if x.q is None or (x.q < 0).any() else np.einsum(subscripts, x.q) % Q
+    return finished(real, p, q, *([] if real.ndim else [x]))
 
 
 def _dot(function: Any) -> Any:
@@ -95,11 +81,6 @@ FUNCTIONS.update({f: _dot(f) for f in (np.dot, np.inner)})
 @implements(np.outer)
 def _outer(x: Any, y: Any, out: Any = None) -> Any:
     return Exact.of(x).reshape(-1, 1) * Exact.of(y).reshape(1, -1)
-
-
-@implements(np.tensordot)
-def _tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
-    return bilinear(lambda a, b: np.tensordot(a, b, axes), x, y)
 
 
 @implements(np.vdot)

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad.exact.exact_array import UNKNOWN, Exact, Inexact
 from minigrad.exact.exact_ufuncs import choose, is_nonzero
-from minigrad.exact.tables import FUNCTIONS, UFUNCS, implements
+from minigrad.exact.tables import FUNCTIONS, implements
 
 # Functions that move elements
 
@@ -141,15 +141,6 @@ def _select(conditions: Any, choices: Any, default: Any = 0) -> Any:
     for condition, choice in list(zip(conditions, choices, strict=True))[::-1]:
         result = choose(condition, choice, result)
     return result
-
-
-@implements(np.clip)
-def _clip(x: Any, *limits: Any, out: Any = None, **options: Any) -> Any:
-    low, high = (*limits, None, None)[:2]
-    low = options.get("min", options.get("a_min", low))
-    high = options.get("max", options.get("a_max", high))
-    x = x if low is None else UFUNCS["maximum"](x, low)
-    return x if high is None else UFUNCS["minimum"](x, high)
 
 
 # Properties, as plain values

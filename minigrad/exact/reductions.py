@@ -1,4 +1,4 @@
-"""Reductions, accumulations and order: sum, prod, max, cumsum, mean, argmax, sort."""
+"""Reductions, accumulations and order, sum, prod, max, cumsum, argmax, sort, and what minigrad composes of them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from minigrad.exact.exact_array import (
 from minigrad.exact.exact_ufuncs import is_nonzero
 from minigrad.exact.field import P, Q
 from minigrad.exact.tables import FUNCTIONS, METHODS, UFUNCS, implements
+from minigrad.tensor import numpy_protocol
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -152,11 +153,6 @@ def add_at(x: Any, index: Any, values: Any) -> None:
     x.real[x.p == 0] = 0
 
 
-def subtract_at(x: Any, index: Any, values: Any) -> None:
-    """np.subtract.at."""
-    add_at(x, index, -Exact.of(values))
-
-
 METHODS.update({
     ("add", "reduce"): add_reduce,
     ("multiply", "reduce"): multiply_reduce,
@@ -169,7 +165,7 @@ METHODS.update({
     ("maximum", "accumulate"): extreme_accumulate("maximum"),
     ("minimum", "accumulate"): extreme_accumulate("minimum"),
     ("add", "at"): add_at,
-    ("subtract", "at"): subtract_at,
+    ("subtract", "at"): lambda x, index, values: add_at(x, index, -Exact.of(values)),
     **{(name, "outer"): outer(name) for name in ("add", "subtract", "multiply", "divide")},
 })  # fmt: skip
 
@@ -197,28 +193,6 @@ FUNCTIONS.update({np.min: _reduction("minimum"), np.amin: _reduction("minimum")}
 FUNCTIONS.update({np.all: _reduction("logical_and"), np.any: _reduction("logical_or")})
 
 
-@implements(np.mean)
-def _mean(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, **options: Any) -> Any:
-    total = FUNCTIONS[np.sum](x, axis, keepdims=bool(keepdims) and keepdims is not np._NoValue, **options)
-    count = math.prod(x.shape[k] for k in axes_of(axis, x.ndim))
-    return total / count
-
-
-@implements(np.var)
-def _var(
-    x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: int = 0, keepdims: Any = False, **options: Any
-) -> Any:
-    deviation = x - _mean(x, axis, keepdims=True)
-    count = math.prod(x.shape[k] for k in axes_of(axis, x.ndim)) - (options.get("correction") or ddof)
-    keepdims = bool(keepdims) and keepdims is not np._NoValue
-    return FUNCTIONS[np.sum](deviation * deviation, axis, keepdims=keepdims) / count
-
-
-@implements(np.std)
-def _std(x: Any, *args: Any, **options: Any) -> Any:
-    return UFUNCS["sqrt"](_var(x, *args, **options))
-
-
 def _cumulative(accumulate: Any) -> Any:
     def compute(x: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         return accumulate(x.reshape(-1) if axis is None else x, 0 if axis is None else axis)
@@ -227,19 +201,6 @@ def _cumulative(accumulate: Any) -> Any:
 
 
 FUNCTIONS.update({np.cumsum: _cumulative(add_accumulate), np.cumprod: _cumulative(multiply_accumulate)})
-
-
-@implements(np.diff)
-def _diff(x: Any, n: int = 1, axis: int = -1) -> Any:
-    for _ in range(n):
-        moved = np.moveaxis(x, axis, 0)
-        x = np.moveaxis(moved[1:] - moved[:-1], 0, axis)
-    return x
-
-
-@implements(np.trace)
-def _trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, **_: Any) -> Any:
-    return FUNCTIONS[np.sum](np.diagonal(x, offset, axis1, axis2), -1)
 
 
 # Order
@@ -287,3 +248,22 @@ def _sort(x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable
 @implements(np.round, np.around)
 def _round(x: Any, decimals: int = 0, out: Any = None) -> Any:
     return integers(np.rint, x * 10**decimals) / 10**decimals
+
+
+# Functions that are composed of others
+
+
+def _composed(function: Any) -> Any:
+    """The function by minigrad's own, which calls the others."""
+
+    def compute(*args: Any, **options: Any) -> Any:
+        try:
+            return numpy_protocol.function(function, args, options)
+        except TypeError as error:
+            raise Inexact(f"{function.__name__}: {error}") from error
+
+    return compute
+
+
+COMPOSED = (np.mean, np.var, np.std, np.diff, np.trace, np.tensordot, np.clip)
+FUNCTIONS.update({f: _composed(f) for f in COMPOSED})

@@ -6,27 +6,22 @@ Derivatives at kinks are chosen as in docs/conventions.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrad.engine.errors import call
-from minigrad.engine.primitive import primitive, value_of
-from minigrad.ops.activation import relu, softplus
+from minigrad.engine.primitive import Array, primitive, value_of
+from minigrad.ops.activation import gelu_by_tanh, gelu_exact, mish, relu, silu, softplus, softsign
 from minigrad.ops.blocks import row_blocks
-from minigrad.ops.gated import gelu_by_tanh, gelu_exact, mish, silu, softsign
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 __all__ = [
     "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid", "log_softmax", "mish", "prelu",
     "relu6", "selu", "silu", "softmax", "softsign",
 ]  # fmt: skip
-
-Array = Any
 
 # The α and λ of Klambauer et al. (2017), equation 14, to all digits of float64.
 SELU_ALPHA = 1.6732632423543772

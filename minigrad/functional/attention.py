@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.node import Node
-from minigrad.engine.primitive import primitive
+from minigrad.engine.primitive import Array, primitive
 from minigrad.functional.activations import softmax
 from minigrad.ops.product import matmul
 from minigrad.ops.reduction import max
-from minigrad.ops.shape import matrix_transpose
+from minigrad.ops.shape import broadcasts, matrix_transpose
 from minigrad.tensor.convert import get_default_dtype
 from minigrad.tensor.naming import name
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
-
-Array = Any
+from minigrad.tensor.tensor import Tensor
 
 
 def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> Tensor:
@@ -78,15 +74,12 @@ def _check(what: str, q: Any, k: Any, v: Any, mask: Any) -> None:
         return
     if not hasattr(mask, "dtype"):
         raise TypeError(f"{call(what, (q, k, v), {'mask': mask})}: the mask must be an array: np.array(mask)")
-    shape = np.shape(mask)
     if mask.dtype.kind not in "bf":
         raise TypeError(
             f"{call(what, (q, k, v), {'mask': mask})}: a mask has booleans (True may be attended to) or floats, "
             "which are added to the scores. For a mask of 0 and 1: mask.astype(bool)"
         )
-    if len(shape) > len(scores) or any(
-        n not in (1, size) for n, size in zip(reversed(shape), reversed(scores), strict=False)
-    ):
+    if not broadcasts(np.shape(mask), scores):
         raise ValueError(
             f"{call(what, (q, k, v), {'mask': mask})}: the mask must broadcast to the scores, {scores}. Insert axes "
             "over which it is the same: mask[:, None, None, :] for keys (N, S) and scores (N, heads, T, S)"

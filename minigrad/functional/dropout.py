@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +11,8 @@ from minigrad.engine.errors import call
 from minigrad.engine.primitive import value_of
 from minigrad.functional.activations import SELU_ALPHA, SELU_SCALE
 from minigrad.ops.random import uniform_like
+from minigrad.tensor.tensor import Tensor
 from minigrad.util.rng import generator
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
 
 
 def dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Tensor:

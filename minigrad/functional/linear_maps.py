@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.pairwise import column_sums
-from minigrad.engine.primitive import primitive, value_of
+from minigrad.engine.primitive import Array, primitive, value_of
 from minigrad.functional.losses.loss_checks import check_labels
-from minigrad.ops.checking import require_range
+from minigrad.ops.checking import outside, require_range
 from minigrad.ops.indexing import getitem, integers
 from minigrad.ops.product import matmul, matrix_product, matrix_product_cost, right_contribution, rows_of
 from minigrad.ops.shape import reshape
 from minigrad.tensor.convert import get_default_dtype
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
-
-Array = Any
+from minigrad.tensor.tensor import Tensor
 
 
 def linear(x: Any, weight: Any, bias: Any = None, /) -> Tensor:
@@ -57,6 +53,7 @@ fused_linear = primitive(
     lambda v, x, weight_shape: right_contribution(v, x, weight_shape),
     lambda v: column_sums(rows_of(v)),
     multiply_adds=matrix_product_cost,
+    analytic=True,
 )
 
 
@@ -120,7 +117,7 @@ def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> T
         raise ValueError(f"embedding(padding_idx={padding_idx}): the table has rows 0 ... {rows - 1}")
 
     def error(indices: Any) -> ValueError:
-        wrong = indices[(indices < 0) | (indices >= rows)].flat[0]
+        wrong = outside(indices, 0, rows - 1)
         return ValueError(f"embedding: index {wrong} for a table of {rows} rows; indices are 0 ... {rows - 1}")
 
     indices = integers(indices, "embedding")

@@ -126,7 +126,7 @@ class Archive:
                 )
             array = np.empty(count, dtype)
             if remaining:
-                _fill(entry, memoryview(array.view(np.uint8)))  # type: ignore[arg-type]
+                _fill(entry, array.view(np.uint8).data)
             if entry.read(1):  # the checksum is compared at the end
                 raise ValueError(f"the array {name!r} is longer than it says")
         return array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import importlib
 import os
 import re
 import secrets
 import stat
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-try:
-    import fcntl
-except ImportError:  # Windows, where an open file cannot be removed, so no lock is needed
-    fcntl = None  # type: ignore[assignment]
+# Windows has no fcntl. An open file cannot be removed there, so no lock is needed.
+fcntl: Any = importlib.import_module("fcntl") if find_spec("fcntl") else None
 
 MAX_NAME = 150  # bytes of a name that temporary files repeat; most file systems allow 255
 

@@ -29,8 +29,7 @@ from minigrad.nn.attention_layers import MultiheadAttention, PositionalEncoding
 from minigrad.nn.containers import ModuleDict, ModuleList, Sequential
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from minigrad.nn.dropout_layers import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
-from minigrad.nn.embedding import Embedding
-from minigrad.nn.linear import Bilinear, Flatten, Identity, Linear
+from minigrad.nn.linear import Bilinear, Embedding, Flatten, Identity, Linear
 from minigrad.nn.loss_layers import (
     BCELoss,
     BCEWithLogitsLoss,

@@ -135,7 +135,7 @@ def variance_scaling(
     if mode not in counts:
         raise ValueError(f"variance_scaling(mode={mode!r}): must be one of {', '.join(counts)}")
     if not scale >= 0:
-        raise ValueError(f"variance_scaling(scale={scale}): a variance is not negative")
+        raise ValueError(f"variance_scaling(scale={scale}): must not be negative")
     std = math.sqrt(scale / max(1, counts[mode]))
     if distribution == "uniform":
         return random_uniform(shape, minval=-math.sqrt(3) * std, maxval=math.sqrt(3) * std, rng=rng, dtype=dtype)

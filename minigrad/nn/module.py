@@ -15,10 +15,9 @@ from minigrad.engine.mutation import note_change
 from minigrad.engine.node import mode
 from minigrad.engine.primitive import value_of
 from minigrad.nn import hooks
-from minigrad.nn.module_checks import check_state, explain_input
+from minigrad.nn.module_checks import check_state, explain_input, warn_of_unregistered
 from minigrad.nn.parameter import assigned_value, note_parameter
 from minigrad.nn.summary import Summary, summary
-from minigrad.nn.unregistered import warn_of_unregistered
 from minigrad.tensor.inplace import refuse_traced
 from minigrad.tensor.tensor import Tensor
 from minigrad.util import hints

@@ -1,22 +1,24 @@
-"""Checks with the errors that modules raise: of sizes, of probabilities, of inputs, of a state to load."""
+"""Checks of modules: of arguments, inputs, states to load, and parameters in plain containers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import types
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from minigrad.engine.errors import describe, refuse_mask
 from minigrad.engine.primitive import value_of
+from minigrad.tensor.tensor import Tensor
 
 
 def check_integers(layer: str, **arguments: Any) -> None:
-    """Check that arguments are integers.
-
-    Raises:
-        TypeError: one of them is not.
-    """
+    """Raise a TypeError for an argument that is not an integer."""
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             hint = f"; write int({value!r})" if isinstance(value, float) and value.is_integer() else ""
@@ -24,12 +26,7 @@ def check_integers(layer: str, **arguments: Any) -> None:
 
 
 def check_sizes(layer: str, **sizes: Any) -> None:
-    """Check that sizes are positive integers.
-
-    Raises:
-        TypeError: one of them is not an integer.
-        ValueError: one of them is less than 1.
-    """
+    """Raise a TypeError or a ValueError for a size that is not a positive integer."""
     check_integers(layer, **sizes)
     for name, size in sizes.items():
         if size < 1:
@@ -37,27 +34,13 @@ def check_sizes(layer: str, **sizes: Any) -> None:
 
 
 def check_dropout(layer: str, dropout: float) -> None:
-    """Check that `dropout` is a probability.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Raise a ValueError if `dropout` is not a probability."""
     if not 0 <= dropout <= 1:
         raise ValueError(f"{layer}(dropout={dropout}): the probability of dropping an element must be in [0, 1]")
 
 
 def check_state(module: str, arrays: Mapping[str, Any], state: Any, strict: bool) -> None:
-    """Check that a state fits a module.
-
-    Args:
-        module: the class of the module.
-        arrays: its parameters and buffers by name.
-        state: what load_state_dict was called with.
-        strict: whether names that are missing or unexpected are an error.
-
-    Raises:
-        ValueError: it does not; the message lists all problems.
-    """
+    """Raise a ValueError, with all problems, if a state does not fit the parameters and buffers of a module."""
     if not isinstance(state, Mapping):
         raise ValueError(
             f"load_state_dict: expected a dictionary, as state_dict() returns it, got a {type(state).__name__}"
@@ -86,19 +69,77 @@ def check_state(module: str, arrays: Mapping[str, Any], state: Any, strict: bool
 
 
 def explain_input(module: Any, inputs: tuple[Any, ...], error: AttributeError) -> None:
-    """Raise a clearer error if a module failed because an input is not an array.
-
-    Args:
-        module: the module that failed.
-        inputs: what it was called with.
-        error: what forward raised.
-
-    Raises:
-        TypeError: one of the inputs lacks an attribute of arrays.
-    """
+    """Raise a clearer TypeError if a module failed because an input lacks an attribute of arrays."""
     if error.name in ("shape", "ndim", "dtype", "size") and any(x is error.obj for x in inputs):
         x = error.obj
         hint = "; np.array(x) makes an array" if isinstance(x, (list, tuple, int, float)) else ""
         raise TypeError(
             f"{type(module).__name__}: expected Tensors or arrays, got {describe(x)} ({type(x).__name__}){hint}"
         ) from error
+
+
+MAX_ELEMENTS = 10_000  # of containers that are searched; a data set in an attribute is not searched to its end
+PLAIN = (type(None), bool, int, float, str, bytes, type)
+
+_searched: weakref.WeakSet[Any] = weakref.WeakSet()  # modules; a mark in them would be among the user's attributes
+
+
+def warn_of_unregistered(model: Any) -> None:
+    """Warn once of modules and parameters in lists, tuples, sets, dictionaries and records of a model."""
+    if model in _searched:
+        return
+    modules = dict.fromkeys(module for _, module in model.named_modules())
+    parameters = {id(value) for module in modules for value in map(vars(module).get, module._parameters)}
+    for module in modules:
+        if module in _searched:
+            continue
+        _searched.add(module)
+        for name, value in vars(module).items():
+            contents = {id(x): (path, x) for path, x in _contents(value, name, 0, [0])}.values()
+            unregistered = [(path, x) for path, x in contents if id(x) not in parameters and x not in modules]
+            if unregistered:
+                _warn(module, name, value, unregistered)
+
+
+def _warn(module: Any, name: str, container: Any, unregistered: list[tuple[str, Any]]) -> None:
+    listed = ", ".join(f"{path}: {type(x).__name__}" for path, x in unregistered[:3])
+    listed += ", ..." if len(unregistered) > 3 else ""
+    hint = "nn.ModuleDict(...)" if isinstance(container, dict) else "nn.ModuleList([...])"
+    if any(isinstance(x, Tensor) for _, x in unregistered):
+        hint = "attributes of their own (setattr(self, name, parameter))"
+    elif not isinstance(container, (list, tuple, dict)):
+        hint = "attributes of their own, nn.ModuleList([...]) or nn.ModuleDict(...)"
+    warnings.warn(
+        f"{type(module).__name__}.{name} is a {type(container).__name__} with {len(unregistered)} modules or "
+        f"parameters ({listed}). They are not found there: parameters(), state_dict(), train() and eval() skip them, "
+        f"so they are neither trained nor saved. Put them into {hint}",
+        stacklevel=5,
+    )
+
+
+def _contents(x: Any, path: str, depth: int, count: list[int]) -> Iterator[tuple[str, Any]]:
+    """Yield modules with parameters, and parameters, inside a container; `count` is the number of searched elements."""
+    count[0] += 1
+    if isinstance(x, PLAIN) or depth > 8 or count[0] > MAX_ELEMENTS:
+        return
+    if depth and isinstance(x, Tensor):
+        if x.requires_grad and x.is_leaf:
+            yield path, x
+    elif depth and hasattr(x, "named_modules"):
+        if any(map(_has_state, x.modules())):
+            yield path, x
+    elif isinstance(x, dict):
+        for key, value in list(x.items()):
+            yield from _contents(value, f"{path}[{key!r}]", depth + 1, count)
+    elif isinstance(x, (list, tuple, set, frozenset, deque)):
+        for k, value in enumerate(list(x)):
+            yield from _contents(value, f"{path}[{k}]", depth + 1, count)
+    elif isinstance(x, types.SimpleNamespace) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
+        for key, value in list(getattr(x, "__dict__", {}).items()):
+            yield from _contents(value, f"{path}.{key}", depth + 1, count)
+
+
+def _has_state(module: Any) -> bool:
+    """Whether a module has parameters or buffers, or behaves differently in training."""
+    code = getattr(type(module).forward, "__code__", None)
+    return bool(module._parameters or module._buffers) or code is None or "training" in code.co_names

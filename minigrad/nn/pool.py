@@ -147,7 +147,22 @@ class AvgPool3d(_AvgPool):
     function = staticmethod(pool_nd.avg_pool3d)
 
 
-class AdaptiveMaxPool(Module):
+class _AdaptivePool(Module):
+    """A layer with a given number of windows."""
+
+    function: ClassVar[Callable[..., Any]]
+
+    def __init__(self, output_size: Numbers) -> None:
+        self.output_size = output_size
+
+    def forward(self, x: Any) -> Tensor:
+        return type(self).function(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        return f"{self.output_size}"
+
+
+class AdaptiveMaxPool(_AdaptivePool):
     """The largest entry of a given number of windows (`mg.adaptive_max_pool`).
 
     Args:
@@ -162,17 +177,10 @@ class AdaptiveMaxPool(Module):
         array([2., 4.])
     """
 
-    def __init__(self, output_size: Numbers) -> None:
-        self.output_size = output_size
-
-    def forward(self, x: Any) -> Tensor:
-        return pool_nd.adaptive_max_pool(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        return f"{self.output_size}"
+    function = staticmethod(pool_nd.adaptive_max_pool)
 
 
-class AdaptiveAvgPool(Module):
+class AdaptiveAvgPool(_AdaptivePool):
     """The mean of a given number of windows (`mg.adaptive_avg_pool`).
 
     Args:
@@ -187,14 +195,7 @@ class AdaptiveAvgPool(Module):
         [[[2.0, 3.0]]]
     """
 
-    def __init__(self, output_size: Numbers) -> None:
-        self.output_size = output_size
-
-    def forward(self, x: Any) -> Tensor:
-        return pool_nd.adaptive_avg_pool(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        return f"{self.output_size}"
+    function = staticmethod(pool_nd.adaptive_avg_pool)
 
 
 class Upsample(Module):

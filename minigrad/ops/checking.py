@@ -68,6 +68,11 @@ def require(condition: Callable[..., Any], error: Callable[..., Exception], *ope
         raise error(*(values_of(x) for x in operands))
 
 
+def outside(values: Any, low: float, high: float) -> Any:
+    """The first element that does not lie in [low, high], for an error."""
+    return values[(values < low) | (values > high)].flat[0]
+
+
 def values_of(x: Any) -> Any:
     """The values of an array, or of a tracer array in this call."""
     return x.mg_array if hasattr(type(x), "mg_check") else np.asarray(x)

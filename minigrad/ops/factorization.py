@@ -52,10 +52,6 @@ def _diagonal_matrix(w: Any) -> Any:
     return w[..., None] * np.eye(w.shape[-1], dtype=w.dtype)
 
 
-def _symmetric(x: Any) -> Any:
-    return 0.5 * (x + x.mT)
-
-
 def _rounding(values: Any) -> Any:
     return _ROUNDINGS * np.finfo(values.dtype).eps
 
@@ -78,12 +74,9 @@ def _is_lost(x: Any, gaps: Any, values: Any, noise: Any, /) -> Any:
 def _over_gaps(x: Any, gaps: Any, values: Any, noise: Any) -> Any:
     """x / gaps, NaN where gaps is 0, and where both are rounding errors: 0 / 0.
 
-    Args:
-        x: differences of products of vectors. gaps: differences or sums of the values. values: eigenvalues or singular
-        values (..., K). noise: the sizes of the cotangents of these vectors. Where they are 0, the vectors are not
-        used, and x is exactly
-            0. If all are 0, as when forward mode records this rule to transpose it, the quotient is also 0, but its
-            derivative, which forward mode needs, is NaN.
+    x are differences of products of vectors, gaps differences or sums of the values (..., K). noise has the sizes of
+    the cotangents of the vectors: where they are 0, the vectors are not used, and x is exactly 0. If all are 0, as when
+    forward mode records this rule to transpose it, so is the quotient, but its derivative, which it needs, is NaN.
     """
     unused = is_unused(gaps, values, noise)
     return np.where(unused, 0, x / np.where(unused | is_lost(x, gaps, values, noise), np.nan, gaps))
@@ -124,7 +117,8 @@ def _eigh_contributions(v: Any, w: Any, q: Any) -> tuple[Any]:
         inner = 0.5 * _over_gaps(rotation, _off_diagonal(row - row.mT), w, noise)
     if v_w is not None:
         inner = inner + _diagonal_matrix(v_w)
-    return (_symmetric(q @ inner @ q.mT),)
+    contribution = q @ inner @ q.mT
+    return (0.5 * (contribution + contribution.mT),)
 
 
 def _qr_contributions(v: Any, q: Any, r: Any) -> tuple[Any]:

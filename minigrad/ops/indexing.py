@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from minigrad.engine.borrowed import owned
 from minigrad.engine.errors import refuse_mask
@@ -79,10 +80,8 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
     """The elements of x at integer indices along an axis (along the flattened array if axis is None)."""
     if axis is None:
         x, axis = np.reshape(x, (-1,)), 0
-    ndim = len(np.shape(x))
-    if not -ndim <= axis < ndim:
-        raise np.exceptions.AxisError(axis, ndim)
-    return getitem(x, index=(slice(None),) * (axis % ndim) + (integers(indices, "take"),))
+    axis = normalize_axis_index(axis, len(np.shape(x)))
+    return getitem(x, index=(slice(None),) * axis + (integers(indices, "take"),))
 
 
 def along_axis(indices: Any, axis: int) -> tuple[Any, ...]:

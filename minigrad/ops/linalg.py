@@ -12,8 +12,7 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import Function, linear, primitive, tensor_function
-from minigrad.ops.product import diagonal, matmul
-from minigrad.ops.reduction import sum
+from minigrad.ops.product import matmul
 from minigrad.ops.shape import axis_of, expand_dims, reshape_to
 
 
@@ -258,12 +257,6 @@ def cross(x: Any, y: Any, /, *, axis: int = -1) -> Any:
     """
     ndim = len(np.shape(x))
     return cross_along(x, y, axis=axis_of(axis, ndim) - ndim)
-
-
-@tensor_function
-def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
-    """The sums of the main diagonals of matrices (..., M, N), or of diagonals above (offset > 0) or below them."""
-    return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
 def multi_dot(arrays: Any, /) -> Any:

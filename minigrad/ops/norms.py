@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.errors import call
+from minigrad.engine.pairwise import reduce
 from minigrad.engine.primitive import primitive, tensor_function
 from minigrad.ops.cofactor import cofactor
 from minigrad.ops.elementwise import abs, quotient
@@ -23,7 +24,7 @@ def _norm(x: Any, /, *, ord: float, axis: Any, keepdims: bool) -> Any:
         return root_of_squares(x, axis, keepdims)
     size = np.absolute(x)
     if not x.size:  # the maximum of no elements is undefined
-        return np.power(np.add.reduce(size, axis=axis, keepdims=keepdims), 1 / ord)  # type: ignore[call-overload]
+        return np.power(reduce(size, axis=axis, keepdims=keepdims), 1 / ord)
     extreme = np.maximum if ord > 0 else np.minimum  # of the dominant element; divided by it, no power overflows
     dominant = extreme.reduce(size, axis=axis, keepdims=True)
     scale = np.where((dominant > 0) & np.isfinite(dominant), dominant, 1)

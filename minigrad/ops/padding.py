@@ -49,6 +49,7 @@ def pad(x: Any, /, widths: Any, mode: str = "constant", **options: Any) -> Any:
         options.pop("reflect_type")
     if set(options) - {OPTIONS.get(mode)}:
         raise TypeError(f"{what}: mode {mode!r} takes {OPTIONS.get(mode, 'no options')}")
+    literal: Any = mode  # NumPy's stubs list the modes, and one of them it is
     shape = np.shape(x)
     pairs = _pairs(widths, len(shape), what)
     if any(n < 0 for pair in pairs for n in pair):
@@ -56,7 +57,7 @@ def pad(x: Any, /, widths: Any, mode: str = "constant", **options: Any) -> Any:
     if not pairs:
         return copy(x)
     if x.dtype.kind != "f":  # no gradient flows, and NumPy rounds statistics and ramps of integers
-        padded = np.pad(value_of(x), pairs, mode, **options)  # type: ignore[call-overload]
+        padded = np.pad(value_of(x), pairs, literal, **options)
         return untracked(padded) if hasattr(x, "node") else padded
     option: Any = options.get(OPTIONS.get(mode, ""), 0 if mode != "mean" else None)
     if mode == "empty" or (mode == "constant" and np.ndim(option) == 0):
@@ -92,10 +93,10 @@ def _constant(x: Any, pairs: Any, value: Any) -> Any:
     return np.where(np.pad(np.ones(np.shape(x), dtype=bool), pairs), padded, value)
 
 
-def _repeated(x: Any, pairs: Any, mode: str) -> Any:
+def _repeated(x: Any, pairs: Any, mode: Any) -> Any:
     for k, pair in enumerate(pairs):
         if pair != (0, 0):
-            index = np.pad(np.arange(np.shape(x)[k]), pair, mode=mode)  # type: ignore[call-overload]
+            index = np.pad(np.arange(np.shape(x)[k]), pair, mode=mode)
             x = getitem(x, index=(slice(None),) * k + (index,))
     return x
 

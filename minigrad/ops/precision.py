@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def widened(function: F, narrowed: int | None = None) -> F:
             return function(first.astype(np.float64), *operands[1:], **options)
         return function(*operands, **options)
 
-    return evaluated  # type: ignore[return-value]
+    return cast("F", evaluated)
 
 
 def summing(terms: Callable[..., int]) -> Callable[[F], F]:
@@ -64,7 +64,7 @@ def summing(terms: Callable[..., int]) -> Callable[[F], F]:
             with np.errstate(over="ignore"):  # a number beyond the dtype is inf, as anywhere
                 return total.astype(dtype)
 
-        return evaluated  # type: ignore[return-value]
+        return cast("F", evaluated)
 
     return decorated
 

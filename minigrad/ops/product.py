@@ -15,7 +15,7 @@ from minigrad.engine.errors import call
 from minigrad.engine.node import Node
 from minigrad.engine.primitive import linear, tensor_function
 from minigrad.ops.einsum import contract, einsum
-from minigrad.ops.reduction import sum_over
+from minigrad.ops.reduction import sum
 from minigrad.ops.shape import axes_of, axis_of, expand_dims, moveaxis, reshape_to
 
 
@@ -40,8 +40,9 @@ def right_contribution(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
 
 def matrix_product_cost(node: Node) -> int:
     """The multiply-adds of a matrix product: one for each element of the result and of the axis that is summed over."""
-    x, y = node.parents[:2]
-    inner = x.shape[-1] if x is not None else y.shape[-2]  # type: ignore[union-attr]
+    operands: Any = node.parents[:2]  # one of them is a node
+    x, y = operands
+    inner = x.shape[-1] if x is not None else y.shape[-2]
     return int(math.prod(node.shape) * inner)
 
 
@@ -130,6 +131,6 @@ def diagonal(x: Any, /, *, offset: int = 0, axis1: int = -2, axis2: int = -1) ->
 
 
 @tensor_function
-def trace(x: Any, /, *, offset: int = 0) -> Any:
-    """The sums of the diagonals of matrices."""
-    return sum_over(diagonal(x, offset=offset), axis=-1)
+def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    """The sums of the main diagonals of matrices (..., M, N), or of diagonals above (offset > 0) or below them."""
+    return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.pairwise import add_reduce
+from minigrad.engine.pairwise import add_reduce, reduce
 from minigrad.engine.primitive import linear, primitive, tensor_function
 from minigrad.ops.cofactor import cofactor
 from minigrad.ops.elementwise import quotient
@@ -50,7 +50,7 @@ def _mean(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     if x.dtype.char == "e":
         return _mean(x.astype(np.float32), axis=axis, keepdims=keepdims).astype(np.float16)
     if x.dtype.kind in "iub":  # a sum of integers may overflow
-        total = np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=np.float64)  # type: ignore[call-overload]
+        total = reduce(x, axis=axis, keepdims=keepdims, dtype=np.float64)
     else:
         total = add_reduce(x, axis=axis, keepdims=keepdims)
     return total / _count(x.shape, axis)
@@ -81,7 +81,7 @@ def root_of_squares(x: Any, axis: Any, keepdims: bool, count: float = 1) -> Any:
     A tracer array stands for the values of all calls, so it is always scaled.
     """
     if not x.size or (type(x) is not np.ndarray and not hasattr(x, "mg_check")):
-        total = np.add.reduce(x * x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        total = reduce(x * x, axis=axis, keepdims=keepdims)
         return np.sqrt(total if count == 1 else total / count)
     if type(x) is np.ndarray and x.dtype.char in SQUARES:
         least, most = SQUARES[x.dtype.char]
@@ -134,7 +134,7 @@ def _split_among_ties(v: Any, x: Any, out: Any, axis: Any) -> Any:
 def _logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     if not x.size:
         with np.errstate(divide="ignore"):
-            return np.log(np.add.reduce(np.exp(x), axis=axis, keepdims=keepdims))  # type: ignore[call-overload]
+            return np.log(reduce(np.exp(x), axis=axis, keepdims=keepdims))
     top = np.maximum.reduce(x, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
     total = add_reduce(np.exp(x - top), axis=axis, keepdims=True)

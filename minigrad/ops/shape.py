@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from minigrad.engine.errors import call, complex_refused
 from minigrad.engine.node import mode
@@ -17,6 +18,8 @@ from minigrad.ops.indexing import getitem
 
 Axes = int | tuple[int, ...]
 
+axis_of = normalize_axis_index  # an axis as a non-negative number
+
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axis argument of a reduction as a tuple of non-negative axes."""
@@ -25,12 +28,9 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(axis_of(a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
 
 
-def axis_of(axis: Any, ndim: int) -> int:
-    """An axis as a non-negative number."""
-    k = operator.index(axis)
-    if not -ndim <= k < ndim:
-        raise np.exceptions.AxisError(k, ndim)
-    return k % ndim
+def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether an array of the first shape can be broadcast to the second."""
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))
 
 
 @lru_cache(maxsize=4096)
@@ -167,7 +167,9 @@ def moveaxis(x: Any, /, source: Axes, destination: Axes) -> Any:
     ndim = len(np.shape(x))
     source, destination = axes_of(source, ndim), axes_of(destination, ndim)
     if len(source) != len(destination):
-        raise ValueError(f"moveaxis: {len(source)} source axes {source}, but {len(destination)} places {destination}")
+        raise ValueError(
+            f"moveaxis: {len(source)} source axes {source} for {len(destination)} destinations {destination}"
+        )
     order = [k for k in range(ndim) if k not in source]
     for place, axis in sorted(zip(destination, source, strict=True)):
         order.insert(place, axis)
@@ -179,7 +181,9 @@ def expand_dims(x: Any, /, axis: Axes = 0) -> Any:
     """x with axes of size 1 inserted at the given positions of the result."""
     axes = axes_of(axis, len(np.shape(x)) + (len(axis) if isinstance(axis, (tuple, list)) else 1))
     if len(set(axes)) < len(axes):
-        raise ValueError(f"expand_dims: axis {axis} has a position twice")
+        raise ValueError(
+            f"expand_dims: axis {axis} names a position twice for an array of shape {np.shape(x)}; name each once"
+        )
     sizes = iter(np.shape(x))
     return reshape_to(x, shape=tuple(1 if k in axes else next(sizes) for k in range(len(np.shape(x)) + len(axes))))
 
@@ -190,7 +194,7 @@ def squeeze(x: Any, /, axis: Axes | None = None) -> Any:
     shape = np.shape(x)
     axes = tuple(k for k, n in enumerate(shape) if n == 1) if axis is None else axes_of(axis, len(shape))
     if any(shape[k] != 1 for k in axes):
-        raise ValueError(f"squeeze: axis {axis} of shape {shape} has a size other than 1")
+        raise ValueError(f"squeeze: axis {axis} of shape {shape} cannot be removed, because its size is not 1")
     return reshape_to(x, shape=tuple(n for k, n in enumerate(shape) if k not in axes))
 
 
@@ -304,7 +308,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
     With copy=False, x itself is returned if it has the dtype already. The only device is "cpu".
     """
     if device not in (None, "cpu"):
-        raise ValueError(f"astype: device={device!r}: there is only 'cpu'")
+        raise ValueError(f"astype: device={device!r}: only 'cpu' is supported")
     dtype = np.dtype(dtype)
     if dtype.kind not in "biufc":
         raise TypeError(

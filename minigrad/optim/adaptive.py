@@ -10,6 +10,7 @@ import numpy as np
 from minigrad.optim.averages import Array, State, add_l2, cast_like, update_mean, update_mean_square
 from minigrad.optim.optimizer import Optimizer
 from minigrad.optim.options import CommonOptions
+from minigrad.optim.sgd import Lion  # noqa: F401  # its path in pickles of version 0.1.0
 
 
 class Adagrad(Optimizer):

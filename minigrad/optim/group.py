@@ -42,6 +42,7 @@ class Group(dict[str, Any]):
     """
 
     fixed = ("flats", "place")  # containers that are never changed
+    _method: Any = None  # a reference to the optimizer
 
     def __init__(self, options: Mapping[str, Any], method: Method, call: str) -> None:
         self._call, self._method = call, weakref.ref(method)
@@ -52,11 +53,18 @@ class Group(dict[str, Any]):
             if p.size:
                 by_dtype.setdefault(p.dtype, []).append(p)
         self.flats = [Flat(members, self["lr"]) for members in by_dtype.values()]
-        self.place = {id(p): (flat, k) for flat in self.flats for k, p in enumerate(flat.parameters)}
+        self.find_places()
         self.create_state()
 
+    def find_places(self) -> None:
+        """Note in which flat array, and where in it, each parameter is."""
+        self.place = {id(p): (flat, k) for flat in self.flats for k, p in enumerate(flat.parameters)}
+
     def __setitem__(self, name: str, value: Any) -> None:
-        self.update({name: value})
+        if self._method is None:  # a pickle of version 0.1.0, whose optimizer makes another group of it
+            super().__setitem__(name, value)
+        else:
+            self.update({name: value})
 
     def update(self, *options: Any, **named: Any) -> None:
         """Set several options at once, so that they are checked together."""
@@ -89,9 +97,11 @@ class Group(dict[str, Any]):
             self[name] = default
         return self[name]
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+    def _merge(self, other: Any) -> Self:
         self.update(other)
         return self
+
+    __ior__: Any = _merge
 
     def _fixed(self, *arguments: Any) -> NoReturn:
         raise TypeError("an optimizer's group keeps all its options: set them to other values, or make a new optimizer")

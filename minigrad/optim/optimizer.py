@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -46,6 +46,15 @@ class Optimizer:
     clipping: Mapping[str, Any]
     fixed = ("defaults",)  # containers that are never changed
     computed_state: frozenset[str] = frozenset()  # state that is computed if a saved state lacks it
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Create the optimizer; the keyword of Keras for the learning rate is an error with a hint."""
+        if "learning_rate" in options:
+            raise TypeError(
+                f"optim.{cls.__name__}() got an unexpected keyword argument 'learning_rate'. It is called lr: "
+                f"optim.{cls.__name__}(params, lr={options['learning_rate']!r})"
+            )
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -104,7 +113,9 @@ class Optimizer:
             )
         members = as_list(params, self._call())
         if not members:
-            raise ValueError(f"{self._call()}: there are no parameters. Was a generator used up before?")
+            raise ValueError(
+                f"{self._call()}: got no parameters. A generator can be read only once: call model.parameters() again"
+            )
         return members if isinstance(members[0], dict) else [{"params": members}]
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
@@ -248,10 +259,25 @@ class Optimizer:
             return {**own, "groups": groups, "state": state_dict(self.param_groups)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "param_groups" in state:
+            state = self._from_0_1_0(state)
         vars(self).update({name: value for name, value in state.items() if name not in ("groups", "state")})
         self._lock = threading.RLock()
         self.param_groups = [Group(group, self, self._call()) for group in state["groups"]]
         load_state_dict(self.param_groups, state["state"], self, f"{self._call()}.load_state_dict")
+
+    def _from_0_1_0(self, state: dict[str, Any]) -> dict[str, Any]:
+        """What __getstate__ returns, from what version 0.1.0 pickled: the groups with their flat arrays."""
+        groups, new = state["param_groups"], {"maximize": False}
+        for group in groups:
+            group.find_places()  # they are known by the ids of the parameters
+        return {
+            **{name: value for name, value in state.items() if name != "param_groups"},
+            "clipping": Clipping(self._call(), state["clipping"]),
+            "defaults": {**state["defaults"], **new},
+            "groups": [{**group, **new} for group in groups],
+            "state": state_dict(groups),
+        }
 
     def __repr__(self) -> str:
         groups = [

@@ -35,11 +35,7 @@ class CommonOptions(TypedDict, total=False):
 
 
 def as_list(params: Any, call: str) -> list[Any]:
-    """The parameters as a list; a single Tensor becomes a list of one.
-
-    Raises:
-        TypeError: params is a model, or something else that holds no Tensors.
-    """
+    """The parameters as a list, a single Tensor as a list of one; a TypeError for what holds no Tensors."""
     if isinstance(params, Tensor):
         return [params]
     if hasattr(params, "parameters"):
@@ -60,11 +56,7 @@ def as_list(params: Any, call: str) -> list[Any]:
 
 
 def check_names(call: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse options that an optimizer does not have, and a change of the parameters.
-
-    Raises:
-        TypeError: there are some.
-    """
+    """Raise a TypeError for options that an optimizer does not have, and for a change of the parameters."""
     options = sorted(set(known) - {"params", "initial_lr"})
     if "params" in names:
         raise TypeError(
@@ -185,9 +177,11 @@ class Clipping(dict[str, float]):
             self[name] = default
         return self.get(name)
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+    def _merge(self, other: Any) -> Self:
         self.update(other)
         return self
+
+    __ior__: Any = _merge
 
     def __reduce__(self) -> Any:
         return Clipping, (self._call, dict(self))

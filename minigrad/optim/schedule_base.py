@@ -76,6 +76,9 @@ class Schedule:
         self._check_other_schedules()
         self.set_options()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"_mark": Mark(type(self).__name__), **state})  # version 0.1.0 had no marks
+
     def at(self, base: float, t: int) -> float:
         """The learning rate after t steps of a group that began with base."""
         raise NotImplementedError(f"{type(self).__name__} does not define at(base, t)")

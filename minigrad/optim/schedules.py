@@ -13,7 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from minigrad.optim.optimizer import Optimizer
-from minigrad.optim.schedule_base import Schedule
+from minigrad.optim.schedule_base import (
+    ChainedScheduler,  # noqa: F401  # its path in pickles of version 0.1.0
+    Schedule,
+    SequentialLR,  # noqa: F401  # likewise
+)
 
 
 class LambdaLR(Schedule):
@@ -104,7 +108,7 @@ class LinearLR(Schedule):
 
     def at(self, base: float, t: int) -> float:
         """base times a factor that runs from start_factor to end_factor, then stays."""
-        return base * _linear(self.start_factor, self.end_factor, min(t, self.total_iters) / self.total_iters)
+        return base * _line(self.start_factor, self.end_factor, min(t, self.total_iters) / self.total_iters)
 
 
 class ConstantLR(Schedule):
@@ -154,9 +158,12 @@ class CosineAnnealingLR(Schedule):
         self.floor = eta_min
         super().__init__(optimizer)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"floor": state["eta_min"], **state})  # version 0.1.0 had no floor
+
     def at(self, base: float, t: int) -> float:
         """Half a cosine from base down to eta_min."""
-        return _cosine(base, self.eta_min, t / self.T_max)
+        return cosine(base, self.eta_min, t / self.T_max)
 
 
 class CosineAnnealingWarmRestarts(Schedule):
@@ -172,11 +179,11 @@ class CosineAnnealingWarmRestarts(Schedule):
     def at(self, base: float, t: int) -> float:
         """The formula of CosineAnnealingLR, with t counted from the beginning of the present cycle."""
         if self.T_mult == 1:
-            return _cosine(base, self.eta_min, t % self.T_0 / self.T_0)
+            return cosine(base, self.eta_min, t % self.T_0 / self.T_0)
         length = self.T_0
         while t >= length:
             t, length = t - length, length * self.T_mult
-        return _cosine(base, self.eta_min, t / length)
+        return cosine(base, self.eta_min, t / length)
 
 
 class OneCycleLR(Schedule):
@@ -244,7 +251,7 @@ class OneCycleLR(Schedule):
             anneal_strategy in ("cos", "linear"), f"anneal_strategy={anneal_strategy!r} must be 'cos' or 'linear'"
         )
         self.total_steps, self.cycle_momentum = total, cycle_momentum
-        self.anneal = _cosine if anneal_strategy == "cos" else _linear
+        self.anneal = cosine if anneal_strategy == "cos" else _line
         first, last = max_lr / div_factor, max_lr / div_factor / final_div_factor
         peak = pct_start * total - 1
         low, high = base_momentum, max_momentum
@@ -279,12 +286,12 @@ class OneCycleLR(Schedule):
         return self.anneal(values[k - 1], values[k], (t - self.stops[k - 1]) / (self.stops[k] - self.stops[k - 1]))
 
 
-def _linear(start: float, end: float, x: float) -> float:
+def _line(start: float, end: float, x: float) -> float:
     """The straight line from start at x = 0 to end at x = 1."""
     return start + (end - start) * x
 
 
-def _cosine(start: float, end: float, x: float) -> float:
+def cosine(start: float, end: float, x: float) -> float:
     """Half a cosine from start at x = 0 to end at x = 1."""
     return end + (start - end) * (1 + _cos(math.pi * x)) / 2
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad.reach.code_names import TEXT, Names, identifiers, names_of, words
 from minigrad.reach.collected import COMPUTED, WRITERS, Collected
-from minigrad.reach.contents import LIBRARIES, MISSING, STANDARD, StateRef, cells_of, variable
+from minigrad.reach.contents import LIBRARIES, MISSING, STANDARD, cells_of, variable
 from minigrad.reach.members import visit_class
 from minigrad.reach.rows import UNREAD, description
 
@@ -28,6 +28,7 @@ MADE = frozenset({"__subclasses__"})  # changes with each class that is made
 LOGS = frozenset({"logging", "warnings"})
 LOGGED = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "warn"})
 IMPORTING = frozenset({"import_module", "__import__"})
+USES = ("inspected", "inspected_locals", "unindexed", "unindexed_locals", "unkeyed", "keys")
 CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
 
 
@@ -74,23 +75,17 @@ def visit_function(reach: Collected, path: str, x: FunctionType) -> None:
         reach.ref(x, "__defaults__", "slot", path, x.__defaults__)
     reach.follow(path, x.__kwdefaults__)
     for name, cell in cells_of(x):
-        value = StateRef(cell, "cell_contents", "cell", name).get()
         if id(cell) not in reach.seen:
             reach.seen[id(cell)] = cell
-            reach.row("cell", cell, value, name)
-            reach.ref(cell, "cell_contents", "cell", name, value)
+            reach.place("cell", cell, "cell_contents", name)
     if not library:
         reach.functions.append(x)
         named = names_of(code)
         reach.read_names(named.words, named.read)
         reach.call(named.explicit)
         reach.when_read("__annotations__", functools.partial(_annotations, reach, x))
-        reach.inspected |= named.inspected
-        reach.inspected_locals |= named.inspected_locals
-        reach.unindexed |= named.unindexed
-        reach.unindexed_locals |= named.unindexed_locals
-        reach.unkeyed |= named.unkeyed
-        reach.keys |= named.keys
+        for field in USES:
+            getattr(reach, field).update(getattr(named, field))
         reach.unreadable += [(f"an object whose {name} {x.__name__} assigns", x) for name in named.reassigned]
         _globals(reach, x, named)
         _imports(reach, x, named)
@@ -98,9 +93,8 @@ def visit_function(reach: Collected, path: str, x: FunctionType) -> None:
 
 def _annotations(reach: Collected, function: FunctionType) -> None:
     with suppress(Exception):  # from Python 3.14 on they are computed when they are read
-        value, path = function.__annotations__, f"{function.__name__}.__annotations__"
-        reach.row("slots", function, (("__annotations__", value),), function.__name__)
-        reach.ref(function, "__annotations__", "slot", path, value)
+        name = function.__name__
+        reach.place("slots", function, "__annotations__", name, inner=f"{name}.__annotations__")
 
 
 def _globals(reach: Collected, function: FunctionType, named: Names) -> None:
@@ -112,9 +106,7 @@ def _globals(reach: Collected, function: FunctionType, named: Names) -> None:
         if (id(scope), name) in reach.seen:
             continue
         reach.seen[id(scope), name] = scope
-        value = scope.get(name, MISSING)
-        reach.row("items", scope, {name: value}, name)  # also where it is a builtin, which a global may hide later
-        reach.ref(scope, name, "item", name, value)
+        value = reach.place("items", scope, name, name)  # also where it is a builtin, which a global may hide later
         reach.by_identity |= value is id or value is weakref or (value is MISSING and name == "id")
         if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
             reach.by_identity |= value.__module__ == "weakref"

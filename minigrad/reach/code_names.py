@@ -7,8 +7,8 @@ import functools
 import inspect
 import re
 import sys
+from collections.abc import Set
 from types import CodeType
-from typing import NamedTuple
 
 from minigrad.util.bytecode import ATTRIBUTES, GLOBALS, instructions
 
@@ -32,7 +32,7 @@ VARIADIC = inspect.CO_VARARGS, inspect.CO_VARKEYWORDS
 GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that reveal nothing about a list
 
 
-class Names(NamedTuple):
+class Names:
     """The names in a function's code and in that of the functions written inside it.
 
     Attributes:
@@ -42,9 +42,8 @@ class Names(NamedTuple):
         chains: globals and closure variables with attributes that are read from them: ("np", "random").
         imports: names of modules, with the level of a relative import.
         inspected: names whose values are used in other ways than `name.append(...)` and the like.
-        inspected_locals: the same for local variables and parameters.
         unindexed: names whose values are used in other ways than `name["text"]` and `name[key].append(...)`.
-        unindexed_locals: the same for local variables and parameters.
+        inspected_locals, unindexed_locals: the same for local variables and parameters.
         unkeyed: names whose values are used in other ways than `name["key"]` with a literal key.
         keys: strings that are used in other ways than as the key of an assignment `name["key"] = x`.
         reassigned: attributes kept by Python itself that are assigned: `__dict__`, `__class__`.
@@ -55,43 +54,6 @@ class Names(NamedTuple):
         explicit: special methods called by name, `x.__init__()`, except by one that delegates to its base class.
     """
 
-    read: frozenset[str]
-    words: frozenset[str]
-    scope: frozenset[str]
-    chains: frozenset[tuple[str, ...]]
-    imports: frozenset[tuple[str, int]]
-    inspected: frozenset[str]
-    inspected_locals: frozenset[str]
-    unindexed: frozenset[str]
-    unindexed_locals: frozenset[str]
-    unkeyed: frozenset[str]
-    keys: frozenset[str]
-    reassigned: frozenset[str]
-    escaping: frozenset[tuple[str, ...]]
-    searches: frozenset[str]
-    explicit: frozenset[str]
-
-
-@functools.lru_cache(maxsize=4096)
-def names_of(code: CodeType) -> Names:
-    """The names in a code object."""
-    reader = _Reader(code)
-    return Names(*(frozenset(getattr(reader, field)) for field in Names._fields))
-
-
-def words(code: CodeType) -> frozenset[str]:
-    """The names and strings in a function's code, and in the functions written inside it."""
-    return names_of(code).words
-
-
-def identifiers(strings: frozenset[str]) -> frozenset[str]:
-    """The names in strings that may be evaluated, such as "config.rate * 2"."""
-    return frozenset(word for text in strings for word in IDENTIFIER.findall(text))
-
-
-class _Reader:
-    """Reads the instructions of a code object. Its sets are the fields of `Names`."""
-
     def __init__(self, code: CodeType) -> None:
         self.read: set[str] = set()
         self.words: set[str] = set(code.co_names)
@@ -99,20 +61,20 @@ class _Reader:
         self.chains: set[tuple[str, ...]] = set()
         self.imports: set[tuple[str, int]] = set()
         self.inspected: set[str] = set()
-        self.inspected_locals: set[str] = set()
         self.unindexed: set[str] = set()
+        self.inspected_locals: set[str] = set()
         self.unindexed_locals: set[str] = set()
+        self.unkeyed: set[str] = set()
+        self.keys: set[str] = set()
         self.reassigned: set[str] = set()
         self.escaping: set[tuple[str, ...]] = set()
         self.searches: set[str] = set()
-        self.unkeyed: set[str] = set()
-        self.keys: set[str] = set()
         self.explicit: set[str] = set()
-        self.chain: tuple[str, ...] = ()
-        self.path: tuple[str, ...] = ()
-        self.is_called = False
-        self.module = ""
-        self.constants: list[object] = []
+        self._chain: tuple[str, ...] = ()
+        self._path: tuple[str, ...] = ()
+        self._is_called = False
+        self._module = ""
+        self._constants: list[object] = []
         ops = instructions(code)
         own = _own_dictionaries(code, ops)
         for k, op in enumerate(ops):
@@ -163,48 +125,48 @@ class _Reader:
         """Note globals, closure variables and their attributes."""
         name = op.opname
         if name in GLOBALS or name == "LOAD_DEREF":
-            self.chain = (op.argval,)
-            self.scope |= set(self.chain) if name in GLOBALS else set()
+            self._chain = (op.argval,)
+            self.scope |= set(self._chain) if name in GLOBALS else set()
         elif name in ATTRIBUTES:
             self.read.add(op.argval)
-            self.chain = (*self.chain, op.argval) if self.chain else ()
-            self.chains |= {self.chain} if self.chain else set()
+            self._chain = (*self._chain, op.argval) if self._chain else ()
+            self.chains |= {self._chain} if self._chain else set()
         else:
-            self.chain = ()
+            self._chain = ()
 
     def _note_path(self, code: list[dis.Instruction], k: int) -> None:
         """Note values that are loaded and not called at once, and lookups of modules by computed names."""
         op, after = code[k], code[k + 1] if k + 1 < len(code) else None
         if op.opname in GLOBALS or op.opname == "LOAD_DEREF":
             is_pushed = op.opname == "LOAD_GLOBAL" and bool((op.arg or 0) & 1)
-            self.path, self.is_called = (op.argval,), is_pushed or (k > 0 and code[k - 1].opname == "PUSH_NULL")
+            self._path, self._is_called = (op.argval,), is_pushed or (k > 0 and code[k - 1].opname == "PUSH_NULL")
         elif op.opname in ATTRIBUTES:
-            self.path = (*(self.path or ("",)), op.argval)
+            self._path = (*(self._path or ("",)), op.argval)
         elif op.opname == "IMPORT_FROM":
-            self.escaping.add(("import", self.module, op.argval))
+            self.escaping.add(("import", self._module, op.argval))
             return
         else:
-            self.path, self.is_called = (), False
+            self._path, self._is_called = (), False
             return
         if after is not None and after.opname in ATTRIBUTES:
             return
-        is_called = self.is_called or _is_method(op) or (after is not None and after.opname == "PUSH_NULL")
-        if not is_called or len(self.path) > 1:
-            self.escaping.add((*self.path[:-1], "()") if is_called else self.path)
-        if self.path[-1] in _IMPORTING or _SYS in (self.path[:2], self.path[1:3]):
+        is_called = self._is_called or _is_method(op) or (after is not None and after.opname == "PUSH_NULL")
+        if not is_called or len(self._path) > 1:
+            self.escaping.add((*self._path[:-1], "()") if is_called else self._path)
+        if self._path[-1] in _IMPORTING or _SYS in (self._path[:2], self._path[1:3]):
             is_member = after is not None and after.opname == "CONTAINS_OP"
-            name = code[max(0, k - len(self.path))] if is_member else after
+            name = code[max(0, k - len(self._path))] if is_member else after
             ends = is_member or (k + 2 < len(code) and code[k + 2].opname.startswith(_ENDS))
             if not ends or name is None or not (_is_text(name) or name.argval == "__name__"):
-                self.searches.add(".".join(self.path[-2:]))
+                self.searches.add(".".join(self._path[-2:]))
 
     def _note_rest(self, op: dis.Instruction) -> None:
         """Note constants, imports, and operations that read attributes without naming them."""
         if op.opname == "LOAD_CONST":
-            self.constants.append(op.argval)
+            self._constants.append(op.argval)
         elif op.opname == "IMPORT_NAME":
-            self.module = op.argval
-            level = self.constants[-2] if len(self.constants) > 1 else 0
+            self._module = op.argval
+            level = self._constants[-2] if len(self._constants) > 1 else 0
             self.imports.add((op.argval, level if isinstance(level, int) else 0))
         elif op.opname == "STORE_ATTR" and op.argval in _OF_PYTHON:
             self.reassigned.add(op.argval)
@@ -243,9 +205,25 @@ class _Reader:
                 self._collect(tuple(x))
                 self.keys |= {part for part in x if isinstance(part, str)}
             elif isinstance(x, CodeType):
-                inner = names_of(x)
-                for field in Names._fields:
-                    getattr(self, field).update(getattr(inner, field))
+                for field, names in vars(names_of(x)).items():
+                    if isinstance(names, set):
+                        getattr(self, field).update(names)
+
+
+@functools.lru_cache(maxsize=4096)
+def names_of(code: CodeType) -> Names:
+    """The names in a code object. They are shared: nobody changes them."""
+    return Names(code)
+
+
+def words(code: CodeType) -> Set[str]:
+    """The names and strings in a function's code, and in the functions written inside it."""
+    return names_of(code).words
+
+
+def identifiers(strings: Set[str]) -> frozenset[str]:
+    """The names in strings that may be evaluated, such as "config.rate * 2"."""
+    return frozenset(word for text in strings for word in IDENTIFIER.findall(text))
 
 
 def _own_dictionaries(code: CodeType, ops: list[dis.Instruction]) -> set[str]:

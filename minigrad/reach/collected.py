@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import deque
+from collections.abc import Set
 from types import BuiltinFunctionType, FunctionType, MethodWrapperType, ModuleType
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from minigrad.reach.code_names import COMPARISON, TEXT
 from minigrad.reach.contents import MISSING, StateRef
 from minigrad.reach.leaves import NUMERIC, SIMPLE
-from minigrad.reach.rows import Row
+from minigrad.reach.rows import PLACES, Row
 from minigrad.tensor.tensor import Tensor
 
 # Names that compute other names: once some code uses one, it may read any attribute.
@@ -97,8 +98,7 @@ class Collected:
         # Visits that wait: for a name, for a name that modules need, for one of several readers of an attribute.
         self.unnamed: dict[str, list[Any]] = {}
         self.unnamed_in_modules: dict[str, list[Any]] = {}
-        self.sliced: list[tuple[frozenset[str], Any]] = []
-        self.traversed: list[tuple[frozenset[str], Any]] = []
+        self.unread: list[tuple[frozenset[str], Any]] = []
         self.visited: set[tuple[int, str]] = set()  # ids of dictionaries, and keys whose items were visited
         self.queue: deque[tuple[str, Any]] = deque(roots)
 
@@ -129,6 +129,13 @@ class Collected:
         """Add what an object holds, for guards."""
         if id(holder) not in self.fixed:
             self.rows.append(Row(kind, holder, held, path, is_own))
+
+    def place(self, kind: str, holder: Any, key: str, path: str, owner: Any = None, inner: str = "") -> Any:
+        """Add one place, for guards and to be walked. Returns the object there."""
+        value = StateRef(holder, key, PLACES[kind], path).get()
+        self.row(kind, holder, {key: value}, path)
+        self.ref(holder, key, PLACES[kind], inner or path, value, owner)
+        return value
 
     def attribute(self, scope: dict[str, Any], name: str, path: str, owner: Any) -> None:
         """Add one attribute of an object whose other attributes may not be read."""
@@ -172,7 +179,7 @@ class Collected:
         else:
             self.unnamed_in_modules.setdefault(name, []).append(visit)
 
-    def read_names(self, names: frozenset[str], read: frozenset[str] | None = None) -> None:
+    def read_names(self, names: Set[str], read: Set[str] | None = None) -> None:
         """Add names that some code uses, and visit what waits for them."""
         if COMPUTED & names:
             self.everything = True
@@ -191,13 +198,12 @@ class Collected:
     def read_library(self) -> None:
         """Visit attributes that only methods of libraries read, where the user's code may call such a method."""
         marks = {TEXT, COMPARISON} & self.names
-        for visits in (self.sliced, self.traversed):
-            waiting, visits[:] = visits[:], []
-            for readers, visit in waiting:
-                if self.everything or readers & (self.words | marks):
-                    visit()
-                else:
-                    visits.append((readers, visit))
+        waiting, self.unread[:] = self.unread[:], []
+        for readers, visit in waiting:
+            if self.everything or readers & (self.words | marks):
+                visit()
+            else:
+                self.unread.append((readers, visit))
 
     def instantiate_any(self) -> None:
         """Code may make objects of the class of any object: visit all constructors."""
@@ -206,7 +212,7 @@ class Collected:
         for _, visit in [pair for pairs in waiting.values() for pair in pairs]:
             visit()
 
-    def call(self, special: frozenset[str]) -> None:
+    def call(self, special: Set[str]) -> None:
         """Add special methods that some code calls by name."""
         self.everything |= not WRITERS.isdisjoint(special)
         self.called |= special

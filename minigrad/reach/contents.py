@@ -150,8 +150,7 @@ class Contents:
             for key, value in zip(self.keys or (), self.items, strict=True):
                 base.__setitem__(x, key, value)
         elif base in (list, deque, set):
-            base.clear(x)
-            (base.update if base is set else base.extend)(x, self.items)
+            refill(x, self.items)
         own = own_attributes(x)
         if type(own) is dict:
             own.clear()
@@ -219,11 +218,11 @@ def fields_of(kind: type) -> tuple[str, ...]:
 def refill(holder: Any, items: Any) -> None:
     """Replace the items of a list, deque or set."""
     base = base_of(holder)
+    if base is list:
+        list.__setitem__(holder, slice(None), items)
+        return
     base.clear(holder)
-    if base is set:
-        base.update(holder, items)
-    else:
-        base.extend(holder, items)
+    (base.update if base is set else base.extend)(holder, items)
 
 
 def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:
@@ -231,7 +230,7 @@ def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:
     base = base_of(holder)
     if keys_of(holder) != keys:
         for key in keys:
-            if key in keys_of(holder):
+            if base.__contains__(holder, key):
                 base.__setitem__(holder, key, base.pop(holder, key))
 
 
@@ -275,25 +274,13 @@ class StateRef:
     def get(self) -> Any:
         """The object that is here now, MISSING if there is none."""
         try:
-            if self.kind == "item":
-                return dict.__getitem__(self.holder, self.key)
-            if self.kind == "variable":
-                return self.holder.get()
-            if self.kind == "slot":
-                return object.__getattribute__(self.holder, self.key)
-            if self.kind == "index":
-                return base_of(self.holder).__getitem__(self.holder, self.key)
-            if self.kind == "cell":
-                return self.holder.cell_contents
-            if self.kind == "class":
-                return vars(self.holder)[self.key]
-            return self.holder.__reduce__()[2][:3]
+            return _PLACES[self.kind][0](self.holder, self.key)
         except (LookupError, AttributeError, ValueError):
             return MISSING
 
     def set(self, value: Any) -> None:
         """Put an object here without calling the holder's own __setattr__ or __setitem__. MISSING deletes."""
-        put, delete = _WRITERS[self.kind]
+        _, put, delete = _PLACES[self.kind]
         if value is not MISSING:
             put(self.holder, self.key, value)
         elif delete is not None and self.get() is not MISSING:
@@ -307,16 +294,21 @@ def _set_item(holder: Any, key: Any, value: Any) -> None:
     base_of(holder).__setitem__(holder, key, value)
 
 
-# How a place of each kind is set and deleted. A context variable and an index of a list cannot be deleted.
-_WRITERS: dict[str, tuple[Callable[[Any, Any, Any], None], Callable[[Any, Any], Any] | None]] = {
-    "item": (_set_item, lambda holder, key: base_of(holder).pop(holder, key)),
-    "index": (_set_item, None),
-    "variable": (lambda holder, key, value: holder.set(value), None),
-    "slot": (object.__setattr__, object.__delattr__),
+# How a place of each kind is read, set and deleted. A context variable and an index of a list cannot be deleted.
+_PLACES: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any] | None]] = {
+    "item": (dict.__getitem__, _set_item, lambda holder, key: base_of(holder).pop(holder, key)),
+    "index": (lambda holder, key: base_of(holder).__getitem__(holder, key), _set_item, None),
+    "variable": (lambda holder, key: holder.get(), lambda holder, key, value: holder.set(value), None),
+    "slot": (object.__getattribute__, object.__setattr__, object.__delattr__),
     "cell": (
-        lambda holder, key, value: setattr(holder, "cell_contents", value),
-        lambda holder, key: delattr(holder, "cell_contents"),
+        lambda cell, key: cell.cell_contents,
+        lambda cell, key, value: setattr(cell, "cell_contents", value),
+        lambda cell, key: delattr(cell, "cell_contents"),
     ),
-    "class": (type.__setattr__, type.__delattr__),
-    "partial": (lambda holder, key, value: holder.__setstate__((*value, vars(holder) or None)), None),
+    "class": (lambda holder, key: vars(holder)[key], type.__setattr__, type.__delattr__),
+    "partial": (
+        lambda holder, key: holder.__reduce__()[2][:3],
+        lambda holder, key, value: holder.__setstate__((*value, vars(holder) or None)),
+        None,
+    ),
 }

@@ -47,7 +47,7 @@ def visit_members(reach: Collected, path: str, x: Any) -> None:
             reach.containers.append((own, path))
             for name in own:
                 visit = functools.partial(reach.attribute, own, name, f"{before}{name}", x)
-                reach.sliced.append((readers_of(kind, name), visit))
+                reach.unread.append((readers_of(kind, name), visit))
         elif reach.everything or root in (STANDARD | LIBRARIES) - BY_NAME:
             reach.containers.append((own, path))
             reach.row("dict", own, (list(own), list(own.values())), path, is_own=True)
@@ -61,9 +61,9 @@ def visit_members(reach: Collected, path: str, x: Any) -> None:
         names = slots_of(base)
         if not names:
             continue
-        held = [(name, StateRef(x, name, "slot", "").get()) for name in names]
-        reach.row("slots", x, tuple(held), path)
-        for name, value in held:
+        held = {name: StateRef(x, name, "slot", "").get() for name in names}
+        reach.row("slots", x, held, path)
+        for name, value in held.items():
             reach.ref(x, name, "slot", f"{before}{name}", value, x)
     if kind.__module__ != "builtins":
         visit_class(reach, kind.__name__, kind, makes=False)
@@ -73,9 +73,7 @@ def visit_members(reach: Collected, path: str, x: Any) -> None:
 
 def visit_field(reach: Collected, path: str, x: Any, name: str) -> None:
     """A field of an object in C that can be set: `SystemExit.code`, `property.__doc__`."""
-    value = StateRef(x, name, "slot", "").get()
-    reach.row("slots", x, ((name, value),), path)
-    reach.ref(x, name, "slot", f"{path}.{name}" if path else name, value, x)
+    reach.place("slots", x, name, path, x, f"{path}.{name}" if path else name)
 
 
 def _wait_for_traversals(reach: Collected, path: str, x: Any, own: dict[str, Any]) -> None:
@@ -89,10 +87,10 @@ def _wait_for_traversals(reach: Collected, path: str, x: Any, own: dict[str, Any
                 _visit_all(reach, path, x, own)
             else:
                 visit = functools.partial(_visit_parts, reach, path, x, own, (base, *kinds))
-                reach.traversed.append((traversals_of(kind), visit))
+                reach.unread.append((traversals_of(kind), visit))
             return
         if root in STANDARD - PLAIN:
-            reach.traversed.append((WHOLE, functools.partial(_visit_all, reach, path, x, own)))
+            reach.unread.append((WHOLE, functools.partial(_visit_all, reach, path, x, own)))
             return
 
 

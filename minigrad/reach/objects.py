@@ -79,7 +79,7 @@ def visit_tensor(reach: Collected, path: str, x: Tensor) -> None:
     """A Tensor: its array, gradient and node, and the hooks of that."""
     node = x.node
     reach.tensors[id(x)] = path, x
-    reach.row("slots", x, (("data", x.data), ("node", node)), path)
+    reach.row("slots", x, {"data": x.data, "node": node}, path)
     for key, inner in (("data", path), ("_grad", f"{path}.grad"), ("node", path)):
         ref = StateRef(x, key, "slot", inner)
         value = ref.get()
@@ -87,9 +87,9 @@ def visit_tensor(reach: Collected, path: str, x: Tensor) -> None:
             value = x.grad  # a deferred gradient is not a part of the state
         reach.refs.append((ref, value))
     if node is not None:
-        hooks = getattr(node, "hooks", None)
-        reach.row("hooks", node, hooks and list(hooks), f"{path}.hooks")
-        for hook in hooks or ():
+        hooks = list(getattr(node, "hooks", None) or ())
+        reach.row("hooks", node, hooks, f"{path}.hooks")
+        for hook in hooks:
             reach.follow(f"{path}.hook", hook)
 
 
@@ -183,15 +183,13 @@ def _follow_weakly(reach: Collected, path: str, ref: Any, x: Any) -> None:
 
 def visit_variable(reach: Collected, path: str, x: Any) -> None:
     """A context variable."""
-    value = StateRef(x, "value", "variable", x.name).get()
-    reach.row("variable", x, value, x.name)
-    reach.ref(x, "value", "variable", x.name, value)
+    reach.place("variable", x, "value", x.name)
 
 
 def visit_partial(reach: Collected, path: str, x: Any) -> None:
     """A functools.partial, which is a place that holds a function and arguments."""
     reach.ref(x, "partial", "partial", path, (x.func, x.args, x.keywords))
-    reach.row("slots", x, (("func", x.func), ("args", x.args)), path)
+    reach.row("slots", x, {"func": x.func, "args": x.args}, path)
     visit_members(reach, path, x)
 
 
@@ -210,9 +208,7 @@ def visit_descriptor(reach: Collected, path: str, x: Any) -> None:
 
 def visit_cell(reach: Collected, path: str, x: Any) -> None:
     """A cell that is held as an object, taken from a function's __closure__."""
-    value = StateRef(x, "cell_contents", "cell", path).get()
-    reach.row("cell", x, value, path)
-    reach.ref(x, "cell_contents", "cell", path, value)
+    reach.place("cell", x, "cell_contents", path)
 
 
 def visit_opaque(reach: Collected, path: str, x: Any) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import operator
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
 
 from minigrad.reach.contents import MISSING, StateRef, elements, keys_of, parts_of, values_of
 from minigrad.reach.leaves import alike, pickled
@@ -13,6 +13,17 @@ from minigrad.reach.leaves import alike, pickled
 # Attributes of classes that no code of a step reads, unless it names them.
 UNREAD = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"})
 UNREAD |= {"__static_attributes__", "__firstlineno__", "__dataclass_fields__", "__dataclass_params__", "__match_args__"}
+
+# Kinds of rows that hold some places by their keys, and the kind of these.
+PLACES = {
+    "items": "item",
+    "class": "class",
+    "methods": "class",
+    "slots": "slot",
+    "cell": "cell",
+    "variable": "variable",
+}
+ANY: Any = object()  # in the row of a guard: whatever is there may change
 
 Difference = tuple[str, StateRef | None, Any, Any]  # path, the place if it is one, the object before, the object now
 
@@ -22,17 +33,18 @@ class Row:
 
     `kind` says what of `holder` is in `held`:
 
-    - "dict": all items, in order; "items": some items, MISSING for absent keys; "absent": names that are not keys;
-    - "list", "set": all elements; "slots": names and values; "parts": attributes of some classes, in order;
-    - "class": some attributes; "class absent": names that are not attributes; "methods": of a library's class;
-      "bases": of a class; "names": of the attributes of a class; "type": the class of an object;
-    - "cell", "variable" (a ContextVar), "weak" (a weak reference): the object that it refers to;
+    - the kinds in PLACES, some places by their keys, MISSING where nothing is: "items" of a dictionary; attributes of a
+      "class", "methods" of a library's class; "slots"; the only one of a "cell" or "variable" (a ContextVar);
+    - "dict": keys, in order, and values; "list", "set": all elements; "parts": attributes of some classes, in order;
+    - "absent": names that are not keys; "class absent": names that are not attributes;
+    - "bases": of a class; "names": of the attributes of a class; "type": the class of an object;
+    - "weak": the object that a weak reference refers to;
     - "function": code, defaults and keyword defaults; "hooks": of a node; "cache": results of a functools.lru_cache;
     - "content": the bytes of an array; "layout": its shape, dtype and writeable flag; "objects": its elements;
     - "state": the pickled state of an object in C; "abstract": a counter of registrations with abstract classes;
       "described": names and docstrings of functions and classes.
 
-    Guards also use "dict but" and "list but": the same without the places that may change.
+    In the rows of guards, ANY stands for elements and values of dictionaries that may change.
     """
 
     __slots__ = ("held", "holder", "is_own", "kind", "path")
@@ -66,7 +78,7 @@ class CacheState:
             return NotImplemented
         return (self.misses, self.size) == (other.misses, other.size) and self.held.keys() == other.held.keys()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[Any] = None
 
     def __repr__(self) -> str:
         return f"{self.size} of {self.misses} computed results"
@@ -78,28 +90,63 @@ def description(described: tuple[tuple[str, ...], list[Any]]) -> list[Any]:
     return list(map(operator.attrgetter(*names), objects))
 
 
+def present(row: Row) -> Row:
+    """The row of the same object with its present content."""
+    if row.kind in PLACES:
+        now = {key: StateRef(row.holder, key, PLACES[row.kind], "").get() for key in row.held}
+        return Row(row.kind, row.holder, now, row.path)
+    look = _WHOLE[row.kind][0] if row.kind in _WHOLE else _LISTED.get(row.kind)
+    return Row(row.kind, row.holder, row.held if look is None else look(row.holder), row.path)
+
+
+def values(row: Row) -> Iterable[Any]:
+    """The objects in a row that is not compared as a whole, without names and keys."""
+    kind, held = row.kind, row.held
+    if kind in PLACES:
+        return held.values()
+    return held[1] if kind == "dict" else [held] if kind == "weak" else held if kind in ("list", "set", "hooks") else ()
+
+
 def differences(row: Row) -> Iterator[Difference]:
     """What the holder of a row holds now, where that is not what it held."""
-    return _BY_KIND[row.kind](row)
+    return _places(row) if row.kind in PLACES else _whole(row) if row.kind in _WHOLE else _BY_KIND[row.kind](row)
 
 
-def _items(row: Row) -> Iterator[Difference]:
-    """Items of a dictionary, or attributes of a class."""
-    holder, held, path, kind = row.holder, row.held, row.path, row.kind
-    items = dict(zip(*held, strict=True)) if kind == "dict" else held[1] if kind == "dict but" else held
-    now = vars(holder) if kind in ("class", "methods") else holder
-    if kind in ("dict", "dict but"):
-        keys = keys_of(now)
-        if not _all_alike(keys, held[0]):
-            yield _keys(path, held[0], keys)
-            return
-        now = dict(zip(keys, values_of(now), strict=True))
-    where = "class" if kind in ("class", "methods") else "item"
-    for key, before in items.items():
-        present = now.get(key, MISSING)
-        if not alike(present, before):
-            inner = path if kind == "items" and len(items) == 1 else f"{path}.{key}" if path else str(key)
-            yield inner, StateRef(holder, key, where, inner), before, present
+def differs(row: Row) -> bool:
+    """Whether the object of a row has another content now."""
+    return next(differences(row), None) is not None
+
+
+def _places(row: Row) -> Iterator[Difference]:
+    kind, holder, path = PLACES[row.kind], row.holder, row.path
+    own = vars(holder) if kind == "class" else holder if kind == "item" else None
+    is_alone = row.kind in ("cell", "variable") or (row.kind == "items" and len(row.held) == 1)
+    for key, before in row.held.items():
+        now = StateRef(holder, key, kind, "").get() if own is None else own.get(key, MISSING)
+        if not alike(now, before):
+            is_named = not is_alone and not (row.kind == "slots" and key in ("data", "node"))
+            inner = path if not is_named else f"{path}.{key}" if path or row.kind == "slots" else str(key)
+            yield inner, StateRef(holder, key, kind, inner), before, now
+
+
+def _whole(row: Row) -> Iterator[Difference]:
+    look, is_same, text = _WHOLE[row.kind]
+    now = look(row.holder)
+    if not is_same(now, row.held):
+        yield text.format(path=row.path, kind=type(row.holder).__name__), None, row.held, now
+
+
+def _dict(row: Row) -> Iterator[Difference]:
+    """All items of a dictionary."""
+    holder, path = row.holder, row.path
+    keys, present = keys_of(holder), values_of(holder)
+    if not _all_alike(keys, row.held[0]):
+        yield _keys(path, row.held[0], keys)
+        return
+    for key, before, now in zip(keys, row.held[1], present, strict=True):
+        if before is not ANY and not alike(now, before):
+            inner = f"{path}.{key}" if path else str(key)
+            yield inner, StateRef(holder, key, "item", inner), before, now
 
 
 def _keys(path: str, before: list[Any], now: list[Any]) -> Difference:
@@ -112,22 +159,13 @@ def _keys(path: str, before: list[Any], now: list[Any]) -> Difference:
 
 
 def _list(row: Row) -> Iterator[Difference]:
-    holder, held, path = row.holder, row.held, row.path
-    size, rest = (len(held), dict(enumerate(held))) if row.kind == "list" else held
-    present = elements(holder)
-    if len(present) != size:
-        yield f"len({path})", None, size, len(present)
+    now = elements(row.holder)
+    if len(now) != len(row.held):
+        yield f"len({row.path})", None, len(row.held), len(now)
         return
-    for key, before in rest.items():
-        if not alike(present[key], before):
-            yield f"{path}[{key}]", StateRef(holder, key, "index", f"{path}[{key}]"), before, present[key]
-
-
-def _slots(row: Row) -> Iterator[Difference]:
-    for name, before in row.held:
-        ref = StateRef(row.holder, name, "slot", row.path if name in ("data", "node") else f"{row.path}.{name}")
-        if not alike(ref.get(), before):
-            yield ref.path, ref, before, ref.get()
+    for k, before in enumerate(row.held):
+        if before is not ANY and not alike(now[k], before):
+            yield f"{row.path}[{k}]", StateRef(row.holder, k, "index", f"{row.path}[{k}]"), before, now[k]
 
 
 def _parts(row: Row) -> Iterator[Difference]:
@@ -150,30 +188,6 @@ def _absent(row: Row) -> Iterator[Difference]:
         yield ref.path, ref, MISSING, own[name]
 
 
-def _place(key: str, kind: str) -> Callable[[Row], Iterator[Difference]]:
-    """The differences of an object that is a single place: a cell, a context variable."""
-
-    def look_at(row: Row) -> Iterator[Difference]:
-        ref = StateRef(row.holder, key, kind, row.path)
-        if not alike(ref.get(), row.held):
-            yield row.path, ref, row.held, ref.get()
-
-    return look_at
-
-
-def _whole(
-    look: Callable[[Any], Any], same: Callable[[Any, Any], bool], text: str = "{path}"
-) -> Callable[[Row], Iterator[Difference]]:
-    """The differences of an object that is compared as a whole."""
-
-    def look_at(row: Row) -> Iterator[Difference]:
-        now = look(row.holder)
-        if not same(now, row.held):
-            yield text.format(path=row.path, kind=type(row.holder).__name__), None, row.held, now
-
-    return look_at
-
-
 def _content(row: Row) -> Iterator[Difference]:
     if row.holder.tobytes() != row.held:
         yield f"the elements of {row.path}", None, "other values", row.holder.ravel()
@@ -190,37 +204,36 @@ def _all_alike(now: Any, before: Any) -> bool:
     return len(now) == len(before) and all(map(alike, now, before))
 
 
-def _equal(now: Any, before: Any) -> bool:
-    try:
-        return bool(now == before)
-    except Exception:
-        return False
-
-
+_LISTED: dict[str, Callable[[Any], Any]] = {"dict": lambda x: (keys_of(x), values_of(x)), "list": elements}
 _BY_KIND: dict[str, Callable[[Row], Iterator[Difference]]] = {
-    **dict.fromkeys(("dict", "dict but", "items", "class", "methods"), _items),
-    **dict.fromkeys(("list", "list but"), _list),
-    **dict.fromkeys(("absent", "class absent"), _absent),
-    "slots": _slots,
+    "dict": _dict,
+    "list": _list,
     "parts": _parts,
-    "cell": _place("cell_contents", "cell"),
-    "variable": _place("value", "variable"),
-    "set": _whole(elements, _all_alike),
-    "function": _whole(
-        lambda x: (x.__code__, x.__defaults__, x.__kwdefaults__), _all_alike, "{path} (its code or defaults)"
-    ),
-    "hooks": _whole(lambda x: getattr(x, "hooks", None), lambda now, before: (now or None) == (before or None)),
-    "weak": _whole(lambda x: x(), operator.is_),
-    "type": _whole(type, operator.is_, "the class of {path}"),
-    "bases": _whole(lambda x: x.__mro__, operator.eq, "the bases of {path}"),
-    "cache": _whole(CacheState, operator.eq, "the cache of {path}"),
-    "objects": _whole(lambda x: x.ravel().tolist(), _all_alike, "the elements of {path}"),
-    "layout": _whole(
-        lambda x: (x.shape, x.dtype, x.flags.writeable), operator.eq, "{path} (shape, dtype, whether it can be written)"
-    ),
+    "absent": _absent,
+    "class absent": _absent,
     "content": _content,
     "described": _described,
-    "abstract": _whole(lambda x: x.get_cache_token(), operator.eq),
-    "names": _whole(lambda x: vars(x).keys() - UNREAD, operator.eq, "the attributes of {path}"),
-    "state": _whole(pickled, alike, "{path} (a {kind})"),
+}
+# How a row that is compared as a whole is read and compared, and the text for the message.
+_WHOLE: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], bool], str]] = {
+    "set": (elements, _all_alike, "{path}"),
+    "function": (
+        lambda x: (x.__code__, x.__defaults__, x.__kwdefaults__),
+        _all_alike,
+        "{path} (its code or defaults)",
+    ),
+    "hooks": (lambda x: list(getattr(x, "hooks", None) or ()), operator.eq, "{path}"),
+    "weak": (lambda x: x(), operator.is_, "{path}"),
+    "type": (type, operator.is_, "the class of {path}"),
+    "bases": (lambda x: x.__mro__, operator.eq, "the bases of {path}"),
+    "cache": (CacheState, operator.eq, "the cache of {path}"),
+    "objects": (lambda x: x.ravel().tolist(), _all_alike, "the elements of {path}"),
+    "layout": (
+        lambda x: (x.shape, x.dtype, x.flags.writeable),
+        operator.eq,
+        "{path} (shape, dtype, whether it can be written)",
+    ),
+    "abstract": (lambda x: x.get_cache_token(), operator.eq, "{path}"),
+    "names": (lambda x: vars(x).keys() - UNREAD, operator.eq, "the attributes of {path}"),
+    "state": (pickled, alike, "{path} (a {kind})"),
 }

@@ -59,7 +59,7 @@ class Reach(Collected):
                 break
         code.visit_absences(self)
         self._check_weak()
-        for waiting in (self.unnamed, self.unnamed_in_modules, self.constructors, self.sliced, self.traversed):
+        for waiting in (self.unnamed, self.unnamed_in_modules, self.constructors, self.unread):
             waiting.clear()  # visits refer to this object, which would live until the garbage is collected
         if len(self.seen) > MANY:
             self.unreadable.append(("the step", f"more than {MANY} objects"))

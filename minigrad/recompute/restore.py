@@ -6,14 +6,25 @@ State is restored without the object's own methods: no __setattr__ of a user run
 from __future__ import annotations
 
 import random
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from minigrad.reach import MISSING, Row, StateRef, elements, keys_of, pickled, put_in_order, refill
-from minigrad.reach.rows import differences
+from minigrad.reach import (
+    MISSING,
+    Contents,
+    Row,
+    StateRef,
+    base_of,
+    elements,
+    keys_of,
+    pickled,
+    put_in_order,
+    refill,
+    same_objects,
+)
+from minigrad.reach.rows import PLACES
 
 SMALL = 1 << 12  # bytes up to which an array is compared in full; a larger one by a sample
 SAMPLE = 256  # elements in a sample
@@ -29,94 +40,25 @@ FIXED = frozenset(
 # Rows
 
 
-def present(row: Row) -> Row:
-    """The row of the same object with its present content."""
-    read = _READERS.get(row.kind)
-    return Row(row.kind, row.holder, row.held if read is None else read(row.holder, row.held), row.path)
-
-
-_READERS: dict[str, Callable[[Any, Any], Any]] = {  # of an object, and what the row holds
-    "dict": lambda x, held: (list(x), list(x.values())),
-    "items": lambda x, held: {key: x.get(key, MISSING) for key in held},
-    "class": lambda x, held: {key: vars(x).get(key, MISSING) for key in held},
-    "list": lambda x, held: list(x),
-    "set": lambda x, held: elements(x),
-    "slots": lambda x, held: tuple((name, StateRef(x, name, "slot", "").get()) for name, _ in held),
-    "function": lambda x, held: (x.__code__, x.__defaults__, x.__kwdefaults__),
-    "cell": lambda x, held: StateRef(x, "cell_contents", "cell", "").get(),
-    "hooks": lambda x, held: (hooks := getattr(x, "hooks", None)) and list(hooks),
-    "variable": lambda x, held: StateRef(x, "value", "variable", "").get(),
-    "weak": lambda x, held: x(),
-    "objects": lambda x, held: x.ravel().tolist(),
-    "state": lambda x, held: pickled(x),
-    "content": lambda x, held: x.tobytes(),
-}
-
-
-def values(row: Row) -> Iterable[Any]:
-    """The values in a row, without names and keys."""
-    kind, held = row.kind, row.held
-    if kind == "dict":
-        return held[1]
-    if kind in ("items", "class"):
-        return held.values()
-    if kind == "slots":
-        return [value for _, value in held]
-    return [held] if kind in ("cell", "weak", "variable") else (held or ()) if kind in ("list", "set", "hooks") else ()
-
-
-def differs(row: Row) -> bool:
-    """Whether the object of a row has another content now."""
-    return next(differences(row), None) is not None
-
-
 def put(row: Row) -> None:
     """Restore the content of the object of a row."""
     kind, holder, held = row.kind, row.holder, row.held
-    if kind in _WRITERS:
-        _WRITERS[kind](holder, held)
-    elif kind == "slots":
-        for name, value in held:
-            StateRef(holder, name, "slot", "").set(value)
-    elif kind in ("cell", "variable"):
-        StateRef(holder, "cell_contents", kind, "").set(held)
-    elif kind in ("items", "class"):
+    if kind in PLACES:
         for key, value in held.items():
-            StateRef(holder, key, "class" if kind == "class" else "item", "").set(value)
+            StateRef(holder, key, PLACES[kind], "").set(value)
+    elif kind == "dict":
+        base = base_of(holder)
+        if keys_of(holder) != held[0]:
+            base.clear(holder)
+        for key, value in zip(*held, strict=True):
+            base.__setitem__(holder, key, value)
+    elif kind in ("list", "set"):
+        refill(holder, held)
+    elif kind == "function":
+        holder.__code__, holder.__defaults__, holder.__kwdefaults__ = held
+    elif kind == "hooks" and hasattr(holder, "hooks"):
+        holder.hooks[:] = held
 
-
-def _put_dict(holder: Any, held: Any) -> None:
-    base = OrderedDict if isinstance(holder, OrderedDict) else dict
-    if list(holder) != held[0]:
-        base.clear(holder)
-    for key, value in zip(*held, strict=True):
-        base.__setitem__(holder, key, value)
-
-
-def _put_list(holder: Any, held: Any) -> None:
-    if isinstance(holder, list):
-        list.__setitem__(holder, slice(None), held)
-    else:
-        deque.clear(holder)
-        deque.extend(holder, held)
-
-
-def _put_set(holder: Any, held: Any) -> None:
-    set.clear(holder)
-    set.update(holder, held)
-
-
-def _put_function(holder: Any, held: Any) -> None:
-    holder.__code__, holder.__defaults__, holder.__kwdefaults__ = held
-
-
-def _put_hooks(holder: Any, held: Any) -> None:
-    hooks = getattr(holder, "hooks", None)
-    if hooks is not None:
-        hooks[:] = held or ()
-
-
-_WRITERS = {"dict": _put_dict, "list": _put_list, "set": _put_set, "function": _put_function, "hooks": _put_hooks}
 
 # Arrays
 
@@ -199,19 +141,20 @@ def put_source(source: Any, state: Any) -> None:
         getattr(source, "bit_generator", source).state = state
 
 
+def global_sources() -> list[tuple[str, Any]]:
+    """The sources of random numbers of NumPy and Python that all code shares."""
+    methods: list[Any] = [np.random.get_state, random.getstate]
+    return list(zip(("np.random", "the module random"), (method.__self__ for method in methods), strict=True))
+
+
 def same_state(x: Any, y: Any) -> bool:
-    """Whether two states are equal; they may contain arrays."""
+    """Whether two states of one source are equal; dictionaries may contain arrays."""
     try:
         return bool(x == y)
     except ValueError:
-        pass
-    if isinstance(x, dict) and isinstance(y, dict):
-        return x.keys() == y.keys() and all(same_state(x[key], y[key]) for key in x)
-    if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)):
-        return len(x) == len(y) and all(map(same_state, x, y))
-    if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
+        if isinstance(x, dict):
+            return all(same_state(x[key], y[key]) for key in x)
         return bool(np.array_equal(x, y))
-    return bool(x == y)
 
 
 def progress(x: Any) -> Any:
@@ -240,51 +183,58 @@ def _position(x: Any, depth: int = 0) -> Any:
 
 
 class State:
-    """The present content of some arrays, generators, references and containers, to be restored later.
+    """The present content of some arrays, sources, references and containers, to be restored later.
 
     For callers that know what a call changes, such as a compiled step; snapshot.py is for those that do not.
 
     Args:
         arrays: their elements are copied.
-        generators: NumPy's Generators.
+        sources: sources of random numbers.
         refs: references to values; the gradient of a Tensor is one.
-        lists: lists, deques and sets whose length changes.
+        lists: lists, deques and sets whose items change.
         dicts: dictionaries whose order changes, in addition to those of the references.
+        objects: containers and objects of which anything may change.
     """
 
     def __init__(
         self,
         arrays: Iterable[Any],
-        generators: Iterable[Any],
+        sources: Iterable[Any],
         refs: Iterable[StateRef],
-        lists: Iterable[Any],
+        lists: Iterable[Any] = (),
         dicts: Iterable[Any] = (),
+        objects: Iterable[Any] = (),
     ) -> None:
         self.arrays = [(a, a.copy()) for a in arrays]
-        self.generators = [(g, g.bit_generator.state) for g in generators]
+        self.sources = [(x, source_state(x)) for x in sources]
         self.places = [(ref, value_at(ref)) for ref in refs]
         self.lists = [(holder, elements(holder)) for holder in lists]
         holders = [ref.holder for ref, _ in self.places if ref.kind == "item"]
         self.dicts = [(holder, keys_of(holder)) for holder in {id(x): x for x in [*holders, *dicts]}.values()]
+        self.objects = [(x, Contents(x)) for x in objects]
 
     def now(self) -> State:
         """The present state of the same objects."""
-        parts = self.arrays, self.generators, self.places, self.lists, self.dicts
+        parts = self.arrays, self.sources, self.places, self.lists, self.dicts, self.objects
         return State(*([x for x, _ in part] for part in parts))
 
     def put(self) -> None:
         """Restore the state."""
-        for array, copy in self.arrays:
-            if array.flags.writeable:
-                np.copyto(array, copy)
-        for generator, state in self.generators:
-            generator.bit_generator.state = state
+        for x, held in self.objects:
+            held.put(x)
         for ref, value in self.places:
-            ref.set(value)
+            if ref.get() is not value:
+                ref.set(value)
         for holder, items in self.lists:
-            refill(holder, items)
+            if not same_objects(elements(holder), items):
+                refill(holder, items)
         for holder, keys in self.dicts:
             put_in_order(holder, keys)
+        for array, copy in reversed(self.arrays):  # a later copy may contain what was written before it was made
+            if array.flags.writeable:
+                np.copyto(array, copy)
+        for source, state in self.sources:
+            put_source(source, state)
 
 
 def value_at(ref: StateRef) -> Any:

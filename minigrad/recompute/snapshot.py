@@ -14,6 +14,7 @@ from typing import Any
 from minigrad.engine.mutation import changed_since, forgotten, latest_change, note_change
 from minigrad.engine.node import next_serial
 from minigrad.reach import Row
+from minigrad.reach.rows import differs, present
 from minigrad.recompute import restore
 from minigrad.recompute.surroundings import Arrays, Loose, Root, Surroundings
 from minigrad.tensor.convert import get_default_dtype, set_default_dtype
@@ -37,7 +38,7 @@ class Snapshot:
         self.dtype = get_default_dtype()
         loose, arrays, tensors = now
         passed = [(path, t) for path, t in arguments if isinstance(t, Tensor)]
-        new = [Row("slots", t, (("data", t.data), ("node", t.node)), path) for path, t in (*tensors, *passed)]
+        new = [Row("slots", t, {"data": t.data, "node": t.node}, path) for path, t in (*tensors, *passed)]
         self.loose = [*loose, *new]
         arrays = [*arrays, *((path, x) for path, x in arguments if not isinstance(x, Tensor))]
         self._note_arrays(arrays, [*tensors, *passed])
@@ -88,7 +89,7 @@ class Snapshot:
     def _unrestorable(self) -> list[Root]:
         """The objects that were advanced or changed since and cannot be restored."""
         advanced = [(path, x) for path, x, before in self.progress if restore.progress(x) != before]
-        return advanced + [(row.path, row.holder) for row in self.surroundings.fixed if restore.differs(row)]
+        return advanced + [(row.path, row.holder) for row in self.surroundings.fixed if differs(row)]
 
     def check(self) -> None:
         """Check that everything that cannot be restored is unchanged.
@@ -152,21 +153,16 @@ class Repetition:
 
     def _enter(self) -> None:
         snapshot = self.snapshot
-        if self.dtype is not snapshot.dtype:
-            set_default_dtype(snapshot.dtype)
         stable = snapshot.surroundings.stable
         for row in [*snapshot.loose, *(() if snapshot.surroundings.fits() else stable)]:
-            if restore.differs(row):
-                self.rows[id(row)] = restore.present(row)
+            if differs(row):
+                self.rows[id(row)] = present(row)
                 restore.put(row)
         for _, x, before in snapshot.copies:
             if not restore.holds(x, before):
                 self.arrays[id(x)] = restore.contents(x)
                 restore.put_contents(x, before)
-        for _, x, state in snapshot.sources:
-            restore.put_source(x, state)
-        for t, grad in snapshot.grads:
-            t._grad = grad
+        _put(snapshot.dtype, [(x, state) for _, x, state in snapshot.sources], snapshot.grads)
 
     def settle(self) -> None:
         """Restore the objects and the sources of random numbers as they were when the repetition began."""
@@ -174,18 +170,12 @@ class Repetition:
             return
         self.settled = True
         snapshot = self.snapshot
-        if self.dtype is not snapshot.dtype:
-            set_default_dtype(self.dtype)
         stable = snapshot.surroundings.stable
         for row in [*snapshot.loose, *(() if not self.rows and snapshot.surroundings.fits() else stable)]:
             before = self.rows.get(id(row), row)
-            if restore.differs(before):
+            if differs(before):
                 restore.put(before)
-        for x, state in self.sources:
-            restore.put_source(x, state)
-        for t, grad in self.grads:
-            if getattr(t, "_grad", None) is not grad:
-                t._grad = grad
+        _put(self.dtype, self.sources, self.grads)
 
     def __exit__(self, *exception: Any) -> None:
         self.settle()
@@ -199,3 +189,14 @@ class Repetition:
         if self.retained:
             for x in changed:  # the tape of the repeated call may need the values that were there
                 note_change(x)
+
+
+def _put(dtype: Any, sources: list[tuple[Any, Any]], grads: list[tuple[Tensor, Any]]) -> None:
+    """Restore the default dtype, sources of random numbers, and gradients."""
+    if get_default_dtype() is not dtype:
+        set_default_dtype(dtype)
+    for x, state in sources:
+        restore.put_source(x, state)
+    for t, grad in grads:
+        if getattr(t, "_grad", None) is not grad:
+            t._grad = grad

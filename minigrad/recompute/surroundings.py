@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Container, Iterable, Sequence
 from types import MethodType, ModuleType
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from minigrad.reach import Reach, Row, is_leaf, words
 from minigrad.reach.guards import Guard
+from minigrad.reach.rows import differs, present, values
 from minigrad.recompute import restore
 from minigrad.tensor.convert import get_default_dtype
 from minigrad.tensor.tensor import Tensor
@@ -68,7 +68,7 @@ class Surroundings:
     def holds(self, x: Any) -> bool:
         """Whether x was reached, so that these surroundings keep it alive."""
         return any(
-            row.holder is x or any(v is x or (type(v) is MethodType and v.__self__ is x) for v in restore.values(row))
+            row.holder is x or any(v is x or (type(v) is MethodType and v.__self__ is x) for v in values(row))
             for row in (*self.stable, *self.loose, *self.fixed)
         )
 
@@ -76,23 +76,18 @@ class Surroundings:
         """Whether the objects of stable rows are unchanged."""
         if self.guard is not None:
             return self.guard.fits()
-        return self.dtype is get_default_dtype() and not any(map(restore.differs, self.stable))
-
-    @classmethod
-    def first(cls, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
-        """Surroundings from a first walk, and their loose rows, of which there are none yet."""
-        return cls(roots), ([], [], [])
+        return self.dtype is get_default_dtype() and not any(map(differs, self.stable))
 
     def current(self, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
         """These surroundings if they are unchanged, or those from another walk; and their present loose rows."""
-        if self.fits() and not any(map(restore.differs, self.fixed)):
+        if self.fits() and not any(map(differs, self.fixed)):
             loose = self.present_loose()
             if loose is not None:
                 self.calls += 1
                 if self.calls == SETTLED:
                     self.guard = Guard(self.stable, frozenset(), frozenset())
                 return self, loose
-        changed = {_key(row) for row in self.stable if restore.differs(row)}
+        changed = {_key(row) for row in self.stable if differs(row)}
         new = Surroundings(roots, self.loose_keys | changed, self.written)
         return new, (new.loose, [], [])
 
@@ -102,9 +97,9 @@ class Surroundings:
         arrays: list[tuple[str, Any]] = []
         tensors: list[tuple[str, Tensor]] = []
         for row in self.loose:
-            now = restore.present(row)
-            known = set(map(id, restore.values(row)))
-            for value in restore.values(now):
+            now = present(row)
+            known = set(map(id, values(row)))
+            for value in values(now):
                 if id(value) in known or is_leaf(value):
                     continue
                 if type(value) is np.ndarray:
@@ -155,8 +150,7 @@ def _sources(reach: Reach) -> list[tuple[str, Any]]:
     sources = [("minigrad's global generator", rng.generator()), *reach.sources.values()]
     modules = {value.__name__ for _, value in reach.refs if isinstance(value, ModuleType)}
     if "random" in reach.names or modules & {"random", "numpy.random"}:
-        common: Any = np.random.get_state
-        sources += [("np.random", common.__self__), ("the module random", random.random.__self__)]  # type: ignore[attr-defined]
+        sources += restore.global_sources()
     return list({id(getattr(x, "bit_generator", x)): (path, x) for path, x in sources}.values())
 
 

@@ -50,7 +50,7 @@ class WalkCache:
         before = _surroundings.get(keeper, {}).get(key)
         if before is None and keeper is not self:
             before = _surroundings.get(self, {}).get(key)
-        walk, loose = surroundings.first(roots) if before is None else before.current(roots)
+        walk, loose = (surroundings(roots), ([], [], [])) if before is None else before.current(roots)
         if before is not walk:
             # An entry must not keep its keeper alive, unless that is a global function.
             is_free = keeper is self or isinstance(keeper, FunctionType) or not walk.holds(keeper)

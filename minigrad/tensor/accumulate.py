@@ -1,4 +1,4 @@
-"""At the leaves: cotangents become the gradients of Tensors.
+"""The two ends of a backward pass: the cotangent to start from; at the leaves, cotangents become gradients of Tensors.
 
 Backward passes of several threads may end at the same leaf; a lock prevents that one overwrites the other's sum.
 """
@@ -16,6 +16,30 @@ from minigrad.engine.node import Node
 from minigrad.util.locks import LOCK
 
 Tensor = Any  # the class imports this file
+
+
+def first_cotangent(t: Tensor, gradient: Any, create_graph: bool) -> Tensor:
+    """The cotangent that `t.backward` starts from, checked: the given gradient, or 1."""
+    if gradient is None:
+        if t.data.size != 1:
+            raise ValueError(
+                f"backward on a Tensor of shape {t.shape} needs a gradient of that shape; for the gradient of a "
+                "single number reduce it first, for example loss.mean().backward()"
+            )
+        # A NumPy scalar stays one: its operators cost a tenth of those of an array without axes.
+        one = type(t.data)(1) if issubclass(type(t.data), np.generic) else np.ones_like(t.data)
+        return specialize.attach(one, None)
+    if type(gradient) is np.ndarray and gradient.dtype == t.dtype and not create_graph:
+        cotangent = specialize.attach(gradient, None)  # without a copy: no node keeps it, and leaves copy it
+    else:
+        cotangent = gradient if hasattr(gradient, "node") else type(t)(gradient)
+    if cotangent.dtype.kind == "c":
+        raise TypeError(f"backward: gradient of dtype {cotangent.dtype}; gradients are real numbers")
+    if cotangent is not gradient and cotangent.dtype != t.dtype:
+        cotangent = cotangent.astype(t.dtype)
+    if cotangent.shape != t.shape:
+        raise ValueError(f"backward: gradient of shape {cotangent.shape} for a Tensor of shape {t.shape}")
+    return cotangent
 
 
 def store(cotangents: dict[Node, Any]) -> None:

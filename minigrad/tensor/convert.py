@@ -42,11 +42,11 @@ def numbers(value: Any) -> Any:
     """The array, checked to hold numbers."""
     refuse_mask(value, "Tensor")
     if value.dtype.kind not in "biufc":
-        raise TypeError(f"Tensor: data of dtype {value.dtype} are not numbers")
+        raise TypeError(f"Tensor: data of dtype {value.dtype}; they must be numbers or booleans")
     return value
 
 
 def check_device(device: Any) -> None:
     """Refuse any device but the CPU."""
     if device not in (None, "cpu"):
-        raise ValueError(f"device={device!r}: there is only 'cpu'")
+        raise ValueError(f"device={device!r}: only 'cpu' is supported")

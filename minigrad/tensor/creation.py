@@ -91,7 +91,7 @@ def _constant(x: Any, what: str) -> Any:
     if isinstance(x, Tensor) and x.node is not None and mode.get() is not None:
         raise TypeError(
             f"{what}: {describe(x)} requires grad, and the gradient would be lost. Use arithmetic instead: t * "
-            "mg.ones(shape), start + t * mg.arange(n); for the value alone say t.detach()"
+            "mg.ones(shape), start + t * mg.arange(n); for the value alone use t.detach()"
         )
     return value_of(x)
 

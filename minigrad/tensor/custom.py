@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.codegen import names_needed
+from minigrad.engine.borrowed import read_only
 from minigrad.engine.errors import NUMERIC, describe
 from minigrad.engine.node import Node, mode
-from minigrad.engine.primitive import Function, Primitive, Rule, as_function, read_only
+from minigrad.engine.primitive import Function, Primitive, Rule, as_function
+from minigrad.engine.signatures import names_needed, signature_of
 from minigrad.engine.specialize import attach
+from minigrad.ops.shape import broadcasts
 from minigrad.tensor.tensor import Tensor
 
 
@@ -91,9 +93,7 @@ def custom(
 def _signature(function: Any, label: str) -> inspect.Signature:
     """The signature with positional-only operands and keyword-only parameters."""
     if isinstance(function, np.ufunc):
-        n = function.nin
-        names = "xyz"[:n] if n <= 3 else [f"x{k}" for k in range(1, n + 1)]
-        return inspect.Signature([inspect.Parameter(x, inspect.Parameter.POSITIONAL_ONLY) for x in names])
+        return signature_of(function)
     if not callable(function):
         raise TypeError(f"custom({describe(function)}, ...): give a function of arrays, then the rules")
     try:
@@ -190,7 +190,7 @@ class Custom(Primitive):
             raise TypeError(f"{self._rule(k)} returned {contribution.dtype}; gradients are real numbers")
         shapes = n.shape if self.outputs else (n.shape,)
         if contribution.shape != parent.shape and not any(
-            contribution.shape == s and _broadcasts(parent.shape, s) for s in shapes
+            contribution.shape == s and broadcasts(parent.shape, s) for s in shapes
         ):
             raise ValueError(
                 f"{self._rule(k)} returned shape {contribution.shape} for an operand of shape {parent.shape}; it must "
@@ -239,8 +239,3 @@ def _is_array(x: Any) -> bool:
     """Whether this is an array of numbers: NumPy's, or one with its protocols."""
     dtype = getattr(x, "dtype", None)
     return hasattr(x, "shape") and isinstance(dtype, np.dtype) and (dtype.char in NUMERIC or dtype.kind == "c")
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Whether an array of the first shape can be broadcast to the second."""
-    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))

@@ -1,4 +1,4 @@
-"""Data types, and the functions of the array API standard about them."""
+"""Data types, the functions of the array API standard about them, and its inspection of the namespace."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import value_of
+from minigrad.tensor.convert import get_default_dtype
 
 bool = np.bool
 int8, int16, int32, int64 = np.int8, np.int16, np.int32, np.int64
@@ -79,3 +80,45 @@ def iinfo(type: Any, /) -> np.iinfo[Any]:
         255
     """
     return np.iinfo(_dtype(type))
+
+
+class NamespaceInfo:
+    """Capabilities, devices and dtypes (Python array API standard 2024.12, "Inspection")."""
+
+    def capabilities(self) -> dict[str, Any]:
+        """The optional features of the standard, and the largest number of axes."""
+        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
+
+    def default_device(self) -> str:
+        """The device of new Tensors."""
+        return "cpu"
+
+    def devices(self) -> list[str]:
+        """All devices."""
+        return ["cpu"]
+
+    def default_dtypes(self, *, device: str | None = None) -> dict[str, np.dtype[Any]]:
+        """The dtypes of new Tensors. Complex numbers are not differentiated; their dtype is NumPy's."""
+        integer = np.dtype(np.int64)
+        return {
+            "real floating": get_default_dtype(),
+            "complex floating": np.dtype(np.complex128),
+            "integral": integer,
+            "indexing": integer,
+        }
+
+    def dtypes(self, *, device: str | None = None, kind: Any = None) -> dict[str, np.dtype[Any]]:
+        """The dtypes of a kind (see mg.isdtype), by name."""
+        by_name = {np.dtype(t).name: np.dtype(t) for t in REAL}
+        return {name: dtype for name, dtype in by_name.items() if kind is None or isdtype(dtype, kind)}
+
+
+def __array_namespace_info__() -> NamespaceInfo:
+    """Capabilities, devices and dtypes of minigrad.
+
+    Example:
+        >>> import minigrad as mg
+        >>> list(mg.__array_namespace_info__().dtypes(kind="real floating"))
+        ['float32', 'float64']
+    """
+    return NamespaceInfo()

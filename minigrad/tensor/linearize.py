@@ -118,7 +118,9 @@ class Traced:
         cotangents = leaves_like(tree, self.value, "vjp: the cotangent")
         for v, t in zip(cotangents, self.outputs, strict=True):
             if np.shape(v) != t.shape:
-                raise ValueError(f"vjp: cotangent of shape {np.shape(v)} for a value of shape {t.shape}")
+                raise ValueError(
+                    f"vjp: cotangent of shape {np.shape(v)} for a value of shape {t.shape}; the shapes must be equal"
+                )
         return cotangents
 
     def pull(self, cotangents: Sequence[Any], retain: bool) -> Tree:
@@ -150,7 +152,9 @@ class Traced:
         """The same for a list of tangents, one for each variable."""
         for v, t in zip(tangents, self.variables, strict=True):
             if np.shape(v) != t.shape:
-                raise ValueError(f"jvp: tangent of shape {np.shape(v)} for a primal of shape {t.shape}")
+                raise ValueError(
+                    f"jvp: tangent of shape {np.shape(v)} for a primal of shape {t.shape}; the shapes must be equal"
+                )
         if operation := _first_complex(self.nodes):
             raise complex_refused(f"forward mode{operation}")
         record = self.records(*tangents)

@@ -13,36 +13,6 @@ from minigrad.ops import elementwise as e
 from minigrad.ops import piecewise_constant as c
 from minigrad.tensor.inplace import augmented, note_part
 
-_BINARY = {
-    "add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": c.floor_divide,
-    "mod": e.remainder, "matmul": product.matmul,
-    "and": c.bitwise_and, "or": c.bitwise_or, "xor": c.bitwise_xor,
-    "lshift": c.bitwise_left_shift, "rshift": c.bitwise_right_shift,
-}  # fmt: skip
-_SYMBOLS = {
-    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "matmul": "@",
-    "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>", "pow": "**",
-}  # fmt: skip
-_COMPARISONS = {
-    "eq": c.equal, "ne": c.not_equal, "lt": c.less, "le": c.less_equal, "gt": c.greater, "ge": c.greater_equal
-}  # fmt: skip
-_METHODS: dict[str, Any] = {
-    "abs": e.abs, "exp": e.exp, "log": e.log, "sqrt": e.sqrt, "square": e.square, "sin": e.sin, "cos": e.cos,
-    "tanh": e.tanh, "sigmoid": activation.sigmoid, "relu": activation.relu,
-    "sum": reduction.sum, "mean": reduction.mean, "prod": reduction.prod, "var": reduction.var, "std": reduction.std,
-    "max": reduction.max, "min": reduction.min, "all": reduction.all, "any": reduction.any,
-    "logsumexp": reduction.logsumexp, "cumsum": cumulative.cumulative_sum, "cumprod": cumulative.cumulative_prod,
-    "argmax": reduction.argmax, "argmin": reduction.argmin,
-    "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "expand_dims": shape.expand_dims, "repeat": shape.repeat,
-    "astype": shape.astype, "broadcast_to": shape.broadcast_to,
-}  # fmt: skip
-
-
-# Methods of NumPy's arrays that are the function of the same name.
-_OF_NUMPY = (
-    np.argsort, np.copy, np.diagonal, np.dot, np.nonzero, np.ravel, np.round, np.searchsorted, np.take, np.trace,
-)  # fmt: skip
-
 
 def power(x: Any, y: Any, /) -> Any:
     """x ** y; for y in 2, 0.5, 1 and -1 the faster operation."""
@@ -63,41 +33,9 @@ def floor_divide_and_remainder(x: Any, y: Any, /) -> Any:
     return c.floor_divide(x, y), e.remainder(x, y)
 
 
-def install(cls: Any) -> None:
-    """Add the operators and methods to a class."""
-    for name, function in _BINARY.items():
-        setattr(cls, f"__{name}__", function)
-        setattr(cls, f"__r{name}__", _reflected(function))
-        setattr(cls, f"__i{name}__", augmented(_SYMBOLS[name], function))
-    cls.__pow__, cls.__rpow__, cls.__ipow__ = power, _reflected(e.power), augmented("**", power)
-    cls.__divmod__, cls.__rdivmod__ = floor_divide_and_remainder, _reflected(floor_divide_and_remainder)
-    for name, function in _COMPARISONS.items():
-        setattr(cls, f"__{name}__", function)
-    cls.__neg__, cls.__pos__, cls.__abs__, cls.__invert__ = e.negative, e.positive, e.abs, c.bitwise_invert
-    for name, function in _METHODS.items():
-        setattr(cls, name, function)
-    for of_numpy in _OF_NUMPY:
-        setattr(cls, of_numpy.__name__, _method_of_numpy(of_numpy))
-    cls.T = property(_transposed, doc="The transpose of a matrix.")
-    cls.mT = property(_matrix_transpose, doc="The transpose of the last two axes.")
-    cls.reshape, cls.transpose, cls.flatten, cls.clip = _reshape, _transpose, _flatten, _clip
-
-
-def _method_of_numpy(function: Any) -> Any:
-    @functools.wraps(function)
-    def method(x: Any, *args: Any, **options: Any) -> Any:
-        return function(x, *args, **options)
-
-    return method
-
-
-def _reflected(function: Any) -> Any:
-    return lambda x, y: function(y, x)
-
-
 def _matrix_transpose(x: Any) -> Any:
     if x.ndim < 2:
-        raise ValueError(f"mT of a Tensor of shape {x.shape}: it needs two axes")
+        raise ValueError(f"mT of a Tensor of shape {x.shape}: at least two axes are needed")
     return note_part(shape.matrix_transpose(x), x)
 
 
@@ -108,7 +46,7 @@ def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
 
 def _transposed(x: Any) -> Any:
     if x.ndim != 2:
-        raise ValueError(f"T of a Tensor of shape {x.shape}: it needs exactly two axes; use .mT or permute_dims")
+        raise ValueError(f"T of a Tensor of shape {x.shape}: exactly two axes are needed; use .mT or permute_dims")
     return note_part(shape.matrix_transpose(x), x)
 
 
@@ -128,10 +66,60 @@ def _flatten(x: Any, start: int = 0) -> Any:
     return shape.reshape(x, (*x.shape[:start], -1))
 
 
+def _reflected(function: Any) -> Any:
+    return lambda x, y: function(y, x)
+
+
+def _method_of_numpy(function: Any) -> Any:
+    @functools.wraps(function)
+    def method(x: Any, *args: Any, **options: Any) -> Any:
+        return function(x, *args, **options)
+
+    return method
+
+
+_OPERATORS = {
+    "add": (e.add, "+"), "sub": (e.subtract, "-"), "mul": (e.multiply, "*"), "matmul": (product.matmul, "@"),
+    "truediv": (e.divide, "/"), "floordiv": (c.floor_divide, "//"), "mod": (e.remainder, "%"), "pow": (power, "**"),
+    "and": (c.bitwise_and, "&"), "or": (c.bitwise_or, "|"), "xor": (c.bitwise_xor, "^"),
+    "lshift": (c.bitwise_left_shift, "<<"), "rshift": (c.bitwise_right_shift, ">>"),
+}  # fmt: skip
+# What tensor.py adds to the class.
+MEMBERS: dict[str, Any] = {
+    **{f"__{name}__": function for name, (function, _) in _OPERATORS.items()},
+    **{f"__r{name}__": _reflected(function) for name, (function, _) in _OPERATORS.items()},
+    **{f"__i{name}__": augmented(symbol, function) for name, (function, symbol) in _OPERATORS.items()},
+    "__rpow__": _reflected(e.power), "__divmod__": floor_divide_and_remainder,
+    "__rdivmod__": _reflected(floor_divide_and_remainder),
+    "__eq__": c.equal, "__ne__": c.not_equal, "__lt__": c.less, "__le__": c.less_equal, "__gt__": c.greater,
+    "__ge__": c.greater_equal,
+    "__neg__": e.negative, "__pos__": e.positive, "__abs__": e.abs, "__invert__": c.bitwise_invert,
+    "abs": e.abs, "exp": e.exp, "log": e.log, "sqrt": e.sqrt, "square": e.square, "sin": e.sin, "cos": e.cos,
+    "tanh": e.tanh, "sigmoid": activation.sigmoid, "relu": activation.relu,
+    "sum": reduction.sum, "mean": reduction.mean, "prod": reduction.prod, "var": reduction.var, "std": reduction.std,
+    "max": reduction.max, "min": reduction.min, "all": reduction.all, "any": reduction.any,
+    "logsumexp": reduction.logsumexp, "cumsum": cumulative.cumulative_sum, "cumprod": cumulative.cumulative_prod,
+    "argmax": reduction.argmax, "argmin": reduction.argmin,
+    "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "expand_dims": shape.expand_dims, "repeat": shape.repeat,
+    "astype": shape.astype, "broadcast_to": shape.broadcast_to,
+    "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "clip": _clip,
+    # Methods of NumPy's arrays that are the function of the same name.
+    **{
+        function.__name__: _method_of_numpy(function)
+        for function in (
+            np.argsort, np.copy, np.diagonal, np.dot, np.nonzero, np.ravel, np.round, np.searchsorted, np.take,
+            np.trace,
+        )
+    },
+    "T": property(_transposed, doc="The transpose of a matrix."),
+    "mT": property(_matrix_transpose, doc="The transpose of the last two axes."),
+}  # fmt: skip
+
+
 if TYPE_CHECKING:
 
     class Methods:
-        """The methods that `install` adds to Tensor, for type checkers."""
+        """The members of Tensor that stand in MEMBERS, for type checkers."""
 
         def _binary(self, other: Any, /) -> Self: ...
         def _unary(self) -> Self: ...
@@ -152,7 +140,7 @@ if TYPE_CHECKING:
 
         __rdivmod__ = __divmod__
         __lt__ = __le__ = __gt__ = __ge__ = _binary
-        __eq__ = __ne__ = _binary  # type: ignore[assignment]
+        __eq__ = __ne__ = _binary  # type: ignore[assignment]  # those of object return a bool
         __neg__ = __pos__ = __abs__ = __invert__ = _unary
         abs = exp = log = sqrt = square = sin = cos = tanh = sigmoid = relu = _unary
         max = min = all = any = logsumexp = _reduction

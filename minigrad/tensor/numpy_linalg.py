@@ -44,27 +44,16 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
     return shape.moveaxis(out, -1, axisc)
 
 
+# Names of functions that have the same parameters as NumPy's
+_SAME: dict[Any, str] = {
+    linalg: "inv solve det slogdet matrix_power multi_dot cross",
+    factorization: "cholesky svdvals",
+    norms: "norm matrix_norm vector_norm",
+    product: "trace diagonal outer tensordot matmul vecdot",
+    shape: "matrix_transpose",
+}
 FUNCTIONS: dict[Any, Any] = {
-    # The parameters agree with ours
-    np.linalg.inv: linalg.inv,
-    np.linalg.solve: linalg.solve,
-    np.linalg.det: linalg.det,
-    np.linalg.slogdet: linalg.slogdet,
-    np.linalg.cholesky: factorization.cholesky,
-    np.linalg.svdvals: factorization.svdvals,
-    np.linalg.matrix_power: linalg.matrix_power,
-    np.linalg.multi_dot: linalg.multi_dot,
-    np.linalg.cross: linalg.cross,
-    np.linalg.trace: linalg.trace,
-    np.linalg.norm: norms.norm,
-    np.linalg.matrix_norm: norms.matrix_norm,
-    np.linalg.vector_norm: norms.vector_norm,
-    np.linalg.diagonal: product.diagonal,
-    np.linalg.outer: product.outer,
-    np.linalg.tensordot: product.tensordot,
-    np.linalg.matmul: product.matmul,
-    np.linalg.vecdot: product.vecdot,
-    np.linalg.matrix_transpose: shape.matrix_transpose,
+    **{getattr(np.linalg, name): getattr(module, name) for module, names in _SAME.items() for name in names.split()},
     # The parameters have other names, or another order
     np.linalg.eigh: _eigh,
     np.linalg.eigvalsh: _eigvalsh,

@@ -194,10 +194,6 @@ def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **options:
     return sliding_windows(x, window_shape, axes=tuple(range(x.ndim)) if axis is None else axis)
 
 
-def _round(a: Any, decimals: int = 0) -> Any:
-    return piecewise_constant.round(a, decimals=decimals)
-
-
 def _variance(ours: Any) -> Any:
     def variance(
         a: Any,
@@ -239,40 +235,22 @@ def _like(make: Any) -> Any:
     return lambda x, *arguments, **options: attach(make(value_of(x), *arguments, **options), None)
 
 
+# Names of functions that have the same parameters as NumPy's
+_SAME: dict[Any, str] = {
+    reduction: "sum prod mean max min all any",
+    cumulative: "cumulative_sum cumulative_prod",
+    shape: "reshape permute_dims matrix_transpose swapaxes moveaxis expand_dims squeeze broadcast_to unstack "
+    "astype tile",
+    einsum: "einsum",
+    product: "outer",
+    searching: "unique_values unique_counts unique_inverse unique_all nonzero isin",
+    dtypes: "result_type",
+}
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    # The parameters agree with ours
-    np.sum: reduction.sum,
-    np.prod: reduction.prod,
-    np.mean: reduction.mean,
-    np.max: reduction.max,
+    **{getattr(np, name): getattr(module, name) for module, names in _SAME.items() for name in names.split()},
     np.amax: reduction.max,
-    np.min: reduction.min,
     np.amin: reduction.min,
-    np.all: reduction.all,
-    np.any: reduction.any,
-    np.cumulative_sum: cumulative.cumulative_sum,
-    np.cumulative_prod: cumulative.cumulative_prod,
-    np.reshape: shape.reshape,
     np.transpose: shape.permute_dims,
-    np.permute_dims: shape.permute_dims,
-    np.matrix_transpose: shape.matrix_transpose,
-    np.swapaxes: shape.swapaxes,
-    np.moveaxis: shape.moveaxis,
-    np.expand_dims: shape.expand_dims,
-    np.squeeze: shape.squeeze,
-    np.broadcast_to: shape.broadcast_to,
-    np.unstack: shape.unstack,
-    np.tile: shape.tile,
-    np.astype: shape.astype,
-    np.einsum: einsum.einsum,
-    np.outer: product.outer,
-    np.unique_values: searching.unique_values,
-    np.unique_counts: searching.unique_counts,
-    np.unique_inverse: searching.unique_inverse,
-    np.unique_all: searching.unique_all,
-    np.nonzero: searching.nonzero,
-    np.isin: searching.isin,
-    np.result_type: dtypes.result_type,
     # The parameters have other names, or another order
     np.clip: lambda a, a_min=None, a_max=None, min=None, max=None: elementwise.clip(
         a, a_min if min is None else min, a_max if max is None else max
@@ -306,8 +284,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ravel: _ravel,
     np.dot: _dot,
     np.lib.stride_tricks.sliding_window_view: _sliding_window_view,
-    np.round: _round,
-    np.around: _round,
+    **{f: lambda a, decimals=0: piecewise_constant.round(a, decimals=decimals) for f in (np.round, np.around)},
     np.var: _variance(reduction.var),
     np.std: _variance(reduction.std),
     np.cumsum: _running(cumulative.cumulative_sum),

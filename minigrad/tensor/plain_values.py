@@ -30,6 +30,15 @@ ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 MOST_SITES = 4096  # that are cached
 
 
+def _conversion(kind: type) -> Any:
+    def convert(self: Any) -> Any:
+        if self.node is not None and mode.get() is not None:
+            refuse_lost_gradient(self)
+        return kind(self.item())
+
+    return convert
+
+
 class PlainValues:
     """The methods of Tensor that return plain values."""
 
@@ -62,7 +71,7 @@ class PlainValues:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.node is not None:
             raise TypeError(
-                f"NumPy asked for the bare values of a Tensor of shape {self.shape} that requires grad, and the "
+                f"NumPy requested the bare values of a Tensor of shape {self.shape} that requires grad, and the "
                 "gradient would be lost. Use t.numpy() or t.detach() for the values; to combine Tensors use "
                 "mg.stack([t, u]) or mg.concat, and mg's functions where NumPy's do not pass Tensors on."
             )
@@ -75,20 +84,9 @@ class PlainValues:
     def __dlpack_device__(self) -> Any:
         return np.asarray(self.data).__dlpack_device__()
 
-    def __float__(self) -> float:
-        if self.node is not None and mode.get() is not None:
-            refuse_lost_gradient(self)
-        return float(self.item())
-
-    def __int__(self) -> int:
-        if self.node is not None and mode.get() is not None:
-            refuse_lost_gradient(self)
-        return int(self.item())
-
-    def __complex__(self) -> complex:
-        if self.node is not None and mode.get() is not None:
-            refuse_lost_gradient(self)
-        return complex(self.item())
+    __float__: Any = _conversion(float)
+    __int__: Any = _conversion(int)
+    __complex__: Any = _conversion(complex)
 
     def __round__(self, ndigits: int | None = None) -> Any:
         if self.data.size != 1:
@@ -162,7 +160,7 @@ def refuse_lost_gradient(t: Any) -> None:
     raise TypeError(
         f"a Tensor of shape {t.shape} that requires grad {how}, and the gradient would be lost. Use mg's functions "
         "(mg.exp for math.exp), mg.stack([t, u]) for an array of several, or write into a Tensor: h = mg.zeros(3); "
-        "h[0] = t. For the value alone say float(t) or t.item()."
+        "h[0] = t. For the value alone use float(t) or t.item()."
     )
 
 

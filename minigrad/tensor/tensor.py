@@ -2,8 +2,8 @@
 
 The way from `z = x * y` to the gradient of x leads through four files:
 
-    tensor/tensor.py      Tensor. Its operators are functions of primitives: Tensor.__mul__ is mg.multiply (methods.py)
-    engine/primitive.py   multiply: a NumPy function, and the rules of its derivative
+    tensor/tensor.py      Tensor. Its operators are functions of primitives: Tensor.__mul__ is multiply
+    ops/elementwise.py    multiply: a NumPy function, and the rules of its derivative
     engine/codegen.py     what runs for it: record, which computes z and its node, and pull, which calls the rules
     engine/tape.py        the walk that Tensor.backward starts: from z back to x, through the pull of each node
 """
@@ -30,9 +30,9 @@ from minigrad.tensor.plain_values import PlainValues
 from minigrad.util import hints
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from minigrad.tensor.methods import Methods
+
+    _Elements = np.dtype["Tensor"]  # type: ignore[type-var]  # a Tensor is no np.generic: that is meant, see __array__
 else:
     Methods = object
 
@@ -75,9 +75,10 @@ class Tensor(PlainValues, Methods):
         if requires_grad:
             self.requires_grad = True
 
-    if TYPE_CHECKING:  # see Elements
-
-        def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Elements]: ...
+    if TYPE_CHECKING:
+        # For NumPy's stubs the elements are no numbers, which leaves `array @ tensor` to Tensor.__rmatmul__, and no
+        # NumPy scalars either, so that np.pad(tensor) and its kin are arrays of anything, with all operators.
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, _Elements]: ...
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor cannot be subclassed: operations return Tensors, so a subclass would be lost at once")
@@ -174,7 +175,7 @@ class Tensor(PlainValues, Methods):
             ValueError: this is not a single number and no gradient is given, or one of another shape.
         """
         node = self._node_for("backward")
-        cotangent = self._cotangent(gradient, create_graph)
+        cotangent = accumulate.first_cotangent(self, gradient, create_graph)
         nodes, _ = ancestors([node])
         if create_graph:
             token = mode.set(mode.get() or "")
@@ -192,29 +193,6 @@ class Tensor(PlainValues, Methods):
                 f"dtype {self.dtype}). Was it made under no_grad, detached, or by an operation without a gradient?"
             )
         return self.node
-
-    def _cotangent(self, gradient: Any, create_graph: bool) -> Tensor:
-        """The cotangent to start from, checked."""
-        if gradient is None:
-            if self.data.size != 1:
-                raise ValueError(
-                    f"backward on a Tensor of shape {self.shape} needs a gradient of that shape; for the gradient of a "
-                    "single number reduce it first, for example loss.mean().backward()"
-                )
-            # A NumPy scalar stays one: its operators cost a tenth of those of an array without axes.
-            one = type(self.data)(1) if issubclass(type(self.data), np.generic) else np.ones_like(self.data)
-            return specialize.attach(one, None)
-        if type(gradient) is np.ndarray and gradient.dtype == self.dtype and not create_graph:
-            cotangent = specialize.attach(gradient, None)  # without a copy: no node keeps it, and leaves copy it
-        else:
-            cotangent = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
-        if cotangent.dtype.kind == "c":
-            raise TypeError(f"backward: gradient of dtype {cotangent.dtype}; gradients are real numbers")
-        if cotangent is not gradient and cotangent.dtype != self.dtype:
-            cotangent = cotangent.astype(self.dtype)
-        if cotangent.shape != self.shape:
-            raise ValueError(f"backward: gradient of shape {cotangent.shape} for a Tensor of shape {self.shape}")
-        return cotangent
 
     def retain_grad(self) -> Tensor:
         """Keep the gradient of this intermediate result in `.grad` too. Returns the Tensor itself."""
@@ -274,10 +252,10 @@ class Tensor(PlainValues, Methods):
     __hash__ = object.__hash__
 
     def __reduce__(self) -> Any:
-        if not self.is_leaf:
+        if self.node is not None and self.node.primitive is not None:
             raise TypeError(
                 f"only leaf Tensors can be pickled or deep-copied, and the Tensor of shape {self.shape} is the result "
-                f"of {self.node.primitive.name}, whose history would be lost. Use t.detach()."  # type: ignore[union-attr]
+                f"of {self.node.primitive.name}, whose history would be lost. Use t.detach()."
             )
         names = (getattr(self.node, "name", None), getattr(self.node, "label", None))
         return (_rebuilt, (np.asarray(self.data), self.requires_grad, *names))
@@ -321,21 +299,13 @@ class Tensor(PlainValues, Methods):
         return self
 
 
-if TYPE_CHECKING:
-
-    class Elements(Tensor, np.generic):  # type: ignore[misc]  # the two differ in methods; nothing is run
-        """What type checkers take for the elements of a Tensor.
-
-        They are no numbers, so `array @ tensor` is left to Tensor.__rmatmul__; and `np.sum(tensor)` is a Tensor.
-        """
-
-
 def _rebuilt(data: Any, requires_grad: bool, name: str | None, label: str | None) -> Tensor:
     """A leaf from its pickled parts."""
     t = Tensor(data, requires_grad)
     return t if name is None else t.named(name, label)
 
 
-methods.install(Tensor)
+for _name, _member in methods.MEMBERS.items():  # Tensor.__mul__ is multiply itself, so that no call stands in between
+    setattr(Tensor, _name, _member)
 hints.install(Tensor, hints.TENSOR)
 specialize.bind(Tensor)

@@ -24,12 +24,7 @@ VALIDATION_ROWS = 256  # in a batch, if validation is arrays
 
 
 def check_parts(model: Any, loss: Any, optimizer: Any, epochs: Any) -> None:
-    """Check the model, the loss, the optimizer and the number of epochs.
-
-    Raises:
-        TypeError: an argument has the wrong type.
-        ValueError: epochs is not an integer, or is negative.
-    """
+    """Check the model, the loss, the optimizer and the number of epochs."""
     if isinstance(model, type) or not (callable(model) and hasattr(model, "train") and hasattr(model, "eval")):
         raise TypeError(f"fit(model={_shown(model)}): give an nn.Module{_class_hint(model)}")
     if isinstance(loss, type) or not callable(loss):
@@ -53,11 +48,7 @@ def check_parts(model: Any, loss: Any, optimizer: Any, epochs: Any) -> None:
 
 
 def checked_callbacks(callbacks: Any) -> list[Any]:
-    """The callbacks as a list; those with `is_last` come at the end.
-
-    Raises:
-        TypeError: callbacks is not a list, or one of them has no hook.
-    """
+    """The callbacks as a list, each with a hook; those with `is_last` come at the end."""
     if callbacks is None:
         return []
     if isinstance(callbacks, (str, Mapping)) or _has_hook(callbacks) or not isinstance(callbacks, Iterable):
@@ -79,12 +70,7 @@ def checked_callbacks(callbacks: Any) -> list[Any]:
 
 
 def checked_metrics(metrics: Any) -> dict[str, Any]:
-    """The metrics by name.
-
-    Raises:
-        TypeError: metrics is not a dictionary of functions.
-        ValueError: a name means something else in the history.
-    """
+    """The metrics by name: functions, whose names mean nothing else in the history."""
     if metrics is None:
         return {}
     if not isinstance(metrics, Mapping):
@@ -104,22 +90,14 @@ def checked_metrics(metrics: Any) -> dict[str, Any]:
 
 
 def checked_loader(loader: Any) -> Any:
-    """The loader, if it is an iterable of batches.
-
-    Raises:
-        TypeError: it consists of arrays, or cannot be iterated over.
-    """
+    """The loader, if it is an iterable of batches, and not of arrays."""
     if _is_array(loader) or _are_arrays(loader) or not isinstance(loader, Iterable):
         raise TypeError(f"fit(loader={_shown(loader)}): give batches: DataLoader(x, y, batch_size=32, shuffle=True)")
     return loader
 
 
 def checked_validation(validation: Any) -> Any:
-    """The batches for validation; arrays (input, ..., target) are split into batches.
-
-    Raises:
-        TypeError: it is something else.
-    """
+    """The batches for validation; arrays (input, ..., target) are split into batches."""
     if validation is None:
         return None
     if _are_arrays(validation) and len(validation) > 1:
@@ -132,12 +110,7 @@ def checked_validation(validation: Any) -> Any:
 
 
 def inputs_and_target(batch: Any) -> tuple[list[Any], Any]:
-    """The two parts of a batch.
-
-    Raises:
-        TypeError: it is an array, whose rows would be taken for inputs and a target, or has no parts.
-        ValueError: it has one part only.
-    """
+    """The two parts of a batch. An array is refused, as its rows would be taken for inputs and a target."""
     if not isinstance(batch, (tuple, list)):
         raise TypeError(
             f"fit: a batch is {describe(batch)} ({type(batch).__name__}); batches are tuples (input, ..., target): "
@@ -164,12 +137,7 @@ def loss_error(value: Any) -> Exception:
 
 
 def metric_values(metrics: Mapping[str, Callable[[Any, Any], Any]], out: Any, target: Any) -> dict[str, float]:
-    """The metrics of one batch.
-
-    Raises:
-        TypeError: one is not a number.
-        ValueError: one is an array of several elements.
-    """
+    """The metrics of one batch, each a single number."""
     out = out.detach() if isinstance(out, Tensor) else out
     return {name: _number(name, metric(out, target)) for name, metric in metrics.items()}
 

@@ -155,11 +155,7 @@ def state_of(source: Any) -> dict[str, Any]:
 
 
 def put_state(path: str, source: Any, state: Mapping[str, Any]) -> None:
-    """Restore the state of a source.
-
-    Raises:
-        ValueError: the state is that of another kind of source, or the source has spawned more children since.
-    """
+    """Restore the state of a source; a ValueError if it is that of another kind, or of fewer spawned children."""
     present = state_of(source)
     if present["kind"] != state["kind"]:
         raise ValueError(f"{path} is a {present['kind']} here, and the state is that of a {state['kind']}")

@@ -44,7 +44,10 @@ class History:
             ValueError: there is no measure of this name.
         """
         if name not in self.epochs:
-            raise ValueError(f"{name!r} is not measured, only {', '.join(self.epochs)}. Give validation= or metrics=")
+            raise ValueError(
+                f"{name!r} was not measured; the history has {', '.join(self.epochs)}. Pass validation= or metrics= "
+                "to fit"
+            )
         return self.epochs[name][-1]
 
     def __len__(self) -> int:
@@ -79,8 +82,20 @@ class Training:
     validation: Any = None
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on."""
-        return _state(self)
+        """All that the next step depends on, as plain data for `io.save`."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "others": {k: np.copy(p.data) for k, p in _other_parameters(self)},
+            "parts": {name: part.state_dict() for name, part in _parts(self).items()},
+            "history": self.history.epochs,
+            "epoch": self.epoch,
+            "step": self.step,
+            "stop": self.stop,
+            "sources": [[path, state_of(source)] for path, source in _random_sources(self).sources.items()],
+            "callbacks": [callback.state_dict() for callback in _stateful_callbacks(self)],
+            "callback kinds": [type(callback).__name__ for callback in _stateful_callbacks(self)],
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue exactly where `state` was taken.
@@ -88,43 +103,17 @@ class Training:
         Raises:
             ValueError: it does not fit; nothing is changed then.
         """
-        _load(self, state)
-
-
-def _state(training: Training) -> dict[str, Any]:
-    """All that the next step depends on, as plain data for `io.save`."""
-    return {
-        "model": training.model.state_dict(),
-        "optimizer": training.optimizer.state_dict(),
-        "others": {k: np.copy(p.data) for k, p in _other_parameters(training)},
-        "parts": {name: part.state_dict() for name, part in _parts(training).items()},
-        "history": training.history.epochs,
-        "epoch": training.epoch,
-        "step": training.step,
-        "stop": training.stop,
-        "sources": [[path, state_of(source)] for path, source in _random_sources(training).sources.items()],
-        "callbacks": [callback.state_dict() for callback in _stateful_callbacks(training)],
-        "callback kinds": [type(callback).__name__ for callback in _stateful_callbacks(training)],
-    }
-
-
-def _load(training: Training, state: Mapping[str, Any]) -> None:
-    """Continue exactly where a state was taken. If it does not fit, nothing is changed.
-
-    Raises:
-        ValueError: it does not fit.
-    """
-    if not isinstance(state, Mapping) or not state.keys() >= NEEDED:
-        has = f"has {sorted(map(str, state))[:8]}" if isinstance(state, Mapping) else f"is a {type(state).__name__}"
-        raise ValueError(f"fit(resume=...): this is not the state of a training that Checkpoint wrote; it {has}")
-    before = _state(training)
-    try:
-        _write(training, state)
-    except (ValueError, KeyError, TypeError) as error:
-        _write(training, before)
-        if str(error).startswith("fit("):
-            raise
-        raise ValueError(f"fit(resume=...): the file does not fit this training: {error}") from error
+        if not isinstance(state, Mapping) or not state.keys() >= NEEDED:
+            has = f"has {sorted(map(str, state))[:8]}" if isinstance(state, Mapping) else f"is a {type(state).__name__}"
+            raise ValueError(f"fit(resume=...): this is not the state of a training that Checkpoint wrote; it {has}")
+        before = self.state()
+        try:
+            _write(self, state)
+        except (ValueError, KeyError, TypeError) as error:
+            _write(self, before)
+            if str(error).startswith("fit("):
+                raise
+            raise ValueError(f"fit(resume=...): the file does not fit this training: {error}") from error
 
 
 def _write(training: Training, state: Mapping[str, Any]) -> None:
@@ -172,16 +161,8 @@ def _check_callbacks(training: Training, state: Mapping[str, Any]) -> None:
 
 
 def _random_sources(training: Training) -> RandomSources:
-    return RandomSources(
-        {
-            "loader": training.loader,
-            "loss": training.loss,
-            "metrics": training.metrics,
-            "validation": training.validation,
-            "callbacks": training.callbacks,
-            "model": training.model,
-        }
-    )
+    roots = ("loader", "loss", "metrics", "validation", "callbacks", "model")
+    return RandomSources({name: getattr(training, name) for name in roots})
 
 
 def _matched(training: Training, saved: list[Any]) -> list[tuple[str, Any, Any]]:

@@ -64,15 +64,12 @@ def is_pure(code: CodeType) -> bool:
 def stored_names(code: CodeType) -> frozenset[str]:
     """Names of attributes, globals and variables of outer functions that a function assigns."""
     free = set(code.co_freevars)
-    own = {op.argval for op in instructions(code) if op.opname in _NAMED_STORES and _is_outside(op, free)}
+    ops = [op for op in instructions(code) if op.opname in _NAMED_STORES]
+    own = {op.argval for op in ops if op.opname != "STORE_DEREF" or op.argval in free}
     return frozenset(own).union(*(stored_names(x) for x in code.co_consts if isinstance(x, CodeType)))
 
 
 _NAMED_STORES = frozenset({"STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF", "STORE_NAME", "DELETE_ATTR", "DELETE_GLOBAL"})
-
-
-def _is_outside(op: dis.Instruction, free: set[str]) -> bool:
-    return op.opname != "STORE_DEREF" or op.argval in free
 
 
 def code_of(text: str, filename: str = "<string>") -> CodeType:

@@ -205,7 +205,8 @@ def install(cls: type, table: Mapping[str, str]) -> None:
     for name, hint in table.items():
         assert name not in vars(cls), f"{cls.__name__} has a {name}"
         setattr(cls, name, Hint(name, hint))
-    cls.__dir__ = _dir_without_hints  # type: ignore[method-assign, assignment]
+    listed: Any = cls
+    listed.__dir__ = _dir_without_hints
 
 
 def _dir_without_hints(self: Any) -> list[str]:
@@ -251,10 +252,11 @@ def check_arguments(cls: type, arguments: tuple[Any, ...], options: Mapping[str,
     Raises:
         TypeError: there are such keywords; or there are arguments for a class without `__init__`.
     """
-    has_no_init = cls.__init__ is object.__init__  # type: ignore[misc]
+    made: Any = cls
+    has_no_init = made.__init__ is object.__init__
     foreign = options.keys() & KEYWORDS.keys()
     if foreign:
-        parameters = () if has_no_init else inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+        parameters = () if has_no_init else inspect.signature(made.__init__).parameters.values()
         unknown = sorted(foreign - {p.name for p in parameters})
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             hints = "; ".join(f"{name}=: {KEYWORDS[name]}" for name in unknown)

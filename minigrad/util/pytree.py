@@ -63,7 +63,7 @@ def leaves_like(tree: Any, like: Any, what: str, path: str = "") -> list[Any]:
         if not isinstance(tree, dict):
             raise TypeError(f"{place}: a {type(tree).__name__} instead of a dict with the keys {list(like)}")
         if tree.keys() != like.keys():
-            raise TypeError(f"{place}: the keys are {list(tree)}, and must be {list(like)}")
+            raise TypeError(f"{place}: got the keys {list(tree)}, expected {list(like)}")
         parts: Any = [(tree[key], part, f"[{key!r}]") for key, part in like.items()]
     elif isinstance(like, (tuple, list)):
         is_other = not isinstance(tree, (tuple, list)) or (hasattr(tree, "_fields") and type(tree) is not type(like))

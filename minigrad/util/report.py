@@ -37,7 +37,7 @@ class Report:
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     """Lines of text with the rows in aligned columns; the first row may be the header."""
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]) if rows else 0)]
     return [
         indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]

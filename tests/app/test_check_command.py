@@ -92,10 +92,21 @@ def test_select_a_derivation_by_name(capsys: pytest.CaptureFixture[str]) -> None
     assert "no derivation called 'nothing_of_this_name'" in capsys.readouterr().err
 
 
+def test_several_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(RIGHT), str(LIBRARY / "layer_norm.py"), "batch_norm", str(WRONG)]) == 1
+    output = capsys.readouterr().out
+    assert output.count("batch_norm.py\n") == 2  # in two ways
+    assert "x_for_centered.py" in output
+    assert "layer_norm: " not in output
+    with pytest.raises(SystemExit):
+        cli.main(["check", str(RIGHT), "batch_norm", "fused"])
+    assert "'batch_norm', 'fused': give the name of one derivation" in capsys.readouterr().err
+
+
 def test_error_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["check", str(tmp_path / "nowhere.py")])
-    assert "there is no such file or folder" in capsys.readouterr().err
+    assert "no such file or folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["check", str(RIGHT), "--seed", "-1"])
     assert "argument --seed: -1: a seed must not be negative" in capsys.readouterr().err

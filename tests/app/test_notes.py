@@ -128,7 +128,7 @@ def test_unknown_experiment(coins: Any, capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit) as stopped:
         cli.main(["notes", "--only", "coin"])
     assert stopped.value.code == 2
-    assert "no experiment is called 'coin'; did you mean 'coins'?" in " ".join(capsys.readouterr().err.split())
+    assert "unknown experiment 'coin'; did you mean 'coins'?" in " ".join(capsys.readouterr().err.split())
 
 
 def test_without_matplotlib(

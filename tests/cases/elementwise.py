@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, Draw, between, each, either, grid, row, signed
-from minigrad.ops import activation, gated
+from minigrad.ops import activation
 from minigrad.ops import elementwise as e
 
 above_one = partial(between, 1.2, 3.0)
@@ -89,7 +89,7 @@ REFERENCES: dict[str, Any] = {
 
 
 def unary(name: str, draw: Any) -> list[Case]:
-    function = next(getattr(module, name) for module in (e, activation, gated) if hasattr(module, name))
+    function = next(getattr(module, name) for module in (e, activation) if hasattr(module, name))
     reference = REFERENCES.get(name) or getattr(np, name)
     rows = [row(name, str(shape), function, draw(*shape), reference=reference) for shape in SHAPES]
     if hasattr(np, name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import gc
+import inspect
 import math
 import re
 import warnings
@@ -19,7 +20,7 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
-from minigrad.compiler import CompileError, CompileWarning
+from minigrad.compiler import CompileError, CompileWarning, decorator
 from minigrad.compiler.ir import typing as rules
 from minigrad.compiler.kernels.numba_backend import NumbaSource
 from minigrad.compiler.passes import pipeline as passes
@@ -1039,3 +1040,8 @@ def test_repr_of_a_compiled_function() -> None:
     assert "ask that of an object: x.step.explain()" in Trainer.step.explain()  # type: ignore[attr-defined]
     with pytest.raises(CompileError, match="3 cannot be called"):
         mg.compile(3)  # type: ignore[call-overload]
+
+
+def test_type_checkers_know_every_option() -> None:
+    parameters = inspect.signature(mg.compile).parameters.values()
+    assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == list(decorator.Options.__annotations__)

@@ -12,7 +12,8 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import fused, nn, optim
 from minigrad.compiler.driver import Compiled
-from minigrad.compiler.ir.checks import barrier, checks_first, errors_raise, range_of
+from minigrad.compiler.ir.checks import barrier, checks_first, errors_raise
+from minigrad.compiler.ir.predicates import range_of
 from minigrad.compiler.ir.program import Buffer, Op, Program
 from minigrad.compiler.ir.typing import Malformed, check, make
 from minigrad.compiler.kernels import files as kernel_files

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.compiler.capture.aliasing import overlaps_itself
-from minigrad.compiler.ir.layout import elements_in, where_in
-from minigrad.compiler.ir.view_memory import owner, viewed_through
+from minigrad.compiler.capture.assembly import overlaps_itself
+from minigrad.compiler.ir.view_memory import elements_in, owner, viewed_through, where_in
 
 windows = np.lib.stride_tricks.sliding_window_view
 BACKENDS = ["numpy", "numba"]

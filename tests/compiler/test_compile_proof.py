@@ -275,7 +275,7 @@ def test_a_wrong_axis_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fault_in_the_form_for_kernels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(legalize.Legalizer, "run", faulty(legalize.Legalizer.run, sign))
+    monkeypatch.setattr(legalize, "legalized", faulty(legalize.legalized, sign))
     with pytest.raises(ProofError, match=r"^the form for kernels changes"):
         run()
 

@@ -14,7 +14,7 @@ import minigrad as mg
 from minigrad.compiler.capture import session
 from minigrad.compiler.capture.changes import Undo
 from minigrad.compiler.capture.leaving import new_arrays
-from minigrad.compiler.capture.object_members import contents_of
+from minigrad.compiler.capture.settle import contents_of
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace.traced_number import TracedNumber
 

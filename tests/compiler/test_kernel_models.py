@@ -15,8 +15,8 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.compiler import decorator
 from minigrad.compiler.ir import typing as rules
-from minigrad.compiler.kernels.kernel_ops import with_kernels
-from minigrad.compiler.kernels.legalize import Legalizer
+from minigrad.compiler.kernels.legalize import legalized
+from minigrad.compiler.kernels.numba_backend import with_kernels
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -32,7 +32,7 @@ def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
 def assert_same(make: Any, batches: Any, steps: int) -> Any:
     compiled = SAME(make, batches, steps)
     for version in compiled.versions:
-        prepared = rules.check(Legalizer(version.program).run())
+        prepared = rules.check(legalized(version.program))
         rules.check(with_kernels(prepared))
     return compiled
 

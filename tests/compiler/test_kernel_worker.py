@@ -154,7 +154,7 @@ def test_kernels_that_numba_cannot_compile(monkeypatch: pytest.MonkeyPatch) -> N
     """The NumPy program runs; a caller that waits gets an error."""
     monkeypatch.setattr(kernel_files, "OPTIONS", 'error_model="numpy", pipeline_class=Nobody')
     step = fresh(3.5, backend="numba")
-    with pytest.warns(RuntimeWarning, match="NameError.*the NumPy program goes on"):
+    with pytest.warns(RuntimeWarning, match="NameError.*the NumPy program continues"):
         found = [float(step(X)) for _ in range(4)]
     assert found == [right(3.5)] * 4
     assert step.latest.calls == 2

@@ -235,7 +235,7 @@ def test_a_reshape_does_not_split_a_kernel() -> None:
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "an operand that is read later is overwritten": lambda m: m.setattr(Kernel, "may_share", lambda self, x, out: True),
     "a maximum begins with 0": lambda m: m.setattr(Expressions, "start", _from_zero),
-    "a phase comes too early": lambda m: m.setattr(Schedule, "_phase", lambda self, operands, number, how: 0),
+    "a pass comes too early": lambda m: m.setattr(Schedule, "_first_pass", lambda self, operands, number, how: 0),
     "kernels do not wait": lambda m: m.setattr(Fusion, "_last_home", lambda self, op: None),
 }
 

@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
 from minigrad.diagnostics import AnomalyError
-from minigrad.diagnostics.anomaly.code_location import user_location
+from minigrad.diagnostics.anomaly.anomaly import user_location
 from minigrad.engine import primitive
 
 pytestmark = pytest.mark.floating(all="ignore")

@@ -11,9 +11,9 @@ import minigrad as mg
 from minigrad.drawing import draw
 from minigrad.drawing.graph.backward_pass import seeds
 from minigrad.drawing.graph.model import Graph
-from minigrad.drawing.graph.node_values import statistics
+from minigrad.drawing.graph.node_numbers import statistics
 from minigrad.drawing.render import style
-from minigrad.drawing.render.captions import short_number, value_caption
+from minigrad.drawing.render.style import short_number, value_caption
 from minigrad.engine.tape import pull
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler.ir.program import UFUNCS
-from minigrad.compiler.numpy.scalar_ops import is_scalar_op
+from minigrad.compiler.numpy.plan import is_scalar_op
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

@@ -159,6 +159,8 @@ def test_a_tape_is_a_sequence_of_the_nodes_that_its_outputs_need() -> None:
 def test_a_tape_of_a_constant_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"Tape.*requires_grad=True"):
         mg.Tape(mg.Tensor([1.0]))
+    with pytest.raises(ValueError, match=r"Tape: \(300, 2\) float64 \(ndarray\) was not computed"):  # not its elements
+        mg.Tape(np.ones((300, 2)))
 
 
 def test_check_names_a_node_out_of_order() -> None:

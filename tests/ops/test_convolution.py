@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.trace import minigrad_functions
+from minigrad.compiler.trace import functions
 from minigrad.ops.spatial import im2col
 from minigrad.ops.spatial.conv_nd import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from minigrad.ops.spatial.conv_primitives import (
@@ -323,7 +323,7 @@ def test_writing_into_a_leaf_of_sliding_windows_is_an_error() -> None:
 @pytest.mark.parametrize("least", [0, 1 << 40])
 def test_compiled_convolutions(case: Any, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are several blocks, and the gradient of the kernel is stored in an array that is not in C order."""
-    monkeypatch.setattr(minigrad_functions, "MANY_PRODUCTS", least)
+    monkeypatch.setattr(functions, "MANY_PRODUCTS", least)
     monkeypatch.setattr(im2col, "CACHE", 2000)
     x, w, static = operands(case)
     y = convolve(x, w, **static)
@@ -357,7 +357,7 @@ def test_minimal_filtering(case: Any, dtype: str, monkeypatch: pytest.MonkeyPatc
     from minigrad.compiler.kernels import winograd
 
     n, size, padding, inputs, outputs = case
-    monkeypatch.setattr(minigrad_functions, "MANY_PRODUCTS", 0)
+    monkeypatch.setattr(functions, "MANY_PRODUCTS", 0)
     monkeypatch.setattr(winograd, "CHANNELS", 2)
     monkeypatch.setattr(winograd, "CACHE", 16 * 2 * size[1] * max(inputs, outputs) * 8)
     static: dict[str, Any] = {"stride": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}

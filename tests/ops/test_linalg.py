@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from cases.linalg import definite, signless, symmetric
 
 import minigrad as mg
 from minigrad import linalg
@@ -20,19 +21,6 @@ class Case(NamedTuple):
     f: Callable[..., Any]  # one output, of Tensors or arrays
     reference: Callable[..., Any] | None  # NumPy's function for the same value
     shapes: tuple[tuple[int, ...], ...]
-
-
-def symmetric(x: Any) -> Any:
-    return 0.5 * (x + x.mT)
-
-
-def definite(x: Any) -> Any:
-    return x @ x.mT + np.eye(x.shape[-1], dtype=x.dtype)
-
-
-def signless(x: Any) -> Any:
-    """Column vectors, without their arbitrary signs."""
-    return x * np.sign(x[..., :1, :])
 
 
 def of_symmetric(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -441,7 +441,7 @@ def w():
 
 
 BAD = {
-    "no parameters": (lambda: optim.SGD([], lr=0.1), ValueError, "there are no parameters"),
+    "no parameters": (lambda: optim.SGD([], lr=0.1), ValueError, "got no parameters"),
     "one tensor": (lambda: optim.SGD(w(), lr=0.1), TypeError, "single Tensor"),
     "an array": (lambda: optim.SGD([np.ones(2)], lr=0.1), TypeError, "leaf Tensors"),
     "a result": (lambda: optim.SGD([w() * 2], lr=0.1), TypeError, "result of an operation"),

@@ -87,6 +87,12 @@ class Source:
         """Comments that silence a type checker."""
         return sum(text.count("# type: ignore") for text in self.files.values())
 
+    def unexplained_type_ignores(self) -> list[str]:
+        """Those of them that give no reason, in a second comment on the line."""
+        explained = re.compile(r"# type: ignore\[[a-z-]+(, ?[a-z-]+)*\]  # (noqa: [A-Z0-9]+ -- )?\w+ \w+")
+        lines = [(path, n, x) for path, text in self.files.items() for n, x in enumerate(text.splitlines(), 1)]
+        return [f"{path}:{n}" for path, n, x in lines if "# type: ignore" in x and not explained.search(x)]
+
     def circles(self) -> list[list[str]]:
         """Files that import each other, directly or through others: at the top, inside functions, or for types only."""
         graph = {path: self._imports(path) for path in self.files}

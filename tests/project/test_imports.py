@@ -26,7 +26,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, name in enumerate(name for layer in LAYERS for name in layer)}
 # The same for the parts of the compiler, below those that bring them together.
-PARTS = ("refusal", "gate", "ir", "numpy", "kernels", "passes", "follow", "trace", "unsupported")
+PARTS = ("refusal", "gate", "ir", "numpy", "kernels", "passes", "follow", "trace")
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 
 
@@ -108,6 +108,12 @@ def test_the_map_names_every_part() -> None:
     layers = page.partition("## The layers")[2].partition("\n## ")[0]
     facades = {"__main__", "losses", "training", "callbacks"}  # other import paths of functional and train
     assert not {part(path) for path in FILES} - facades - set(re.findall(r"\w+", layers))
+
+
+def test_type_checkers_are_silenced_in_few_places_and_for_a_reason() -> None:
+    source = measures.Source.of_folder()
+    assert source.unexplained_type_ignores() == []
+    assert source.type_ignores() < 15
 
 
 def test_a_path_of_version_0_1_still_leads_there() -> None:

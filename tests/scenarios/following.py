@@ -387,3 +387,20 @@ def the_best_weights_are_kept(C: Any, see: Any) -> None:
 
     trained(C, see, make, 12)
     see(best, s)
+
+
+@scenario
+def a_function_is_called_items(C: Any, see: Any) -> None:
+    """It is no method of a dictionary."""
+    makers = [lambda: [(1.0, 2.0)], lambda: [(3.0, 4.0)]]
+
+    @C
+    def step(x: Any, k: int) -> Any:
+        items = makers[k]
+        largest, total = x.max().item(), x * 0
+        for p, q in items():
+            total = total + p * largest + q * x
+        return total
+
+    for k in range(8):
+        see(step(numbers(k, 3, 4), k % 2))

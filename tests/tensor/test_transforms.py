@@ -741,7 +741,7 @@ def test_tangents_and_cotangents_are_matched_by_keys() -> None:
 @pytest.mark.parametrize(
     ("tangents", "said"),
     [
-        ({"a": np.ones(2), "c": np.ones(2)}, r"the keys are \['a', 'c'\], and must be \['a', 'b'\]"),
+        ({"a": np.ones(2), "c": np.ones(2)}, r"got the keys \['a', 'c'\], expected \['a', 'b'\]"),
         ([np.ones(2), np.ones(2)], "a list instead of a dict"),
         ({"a": np.ones(2), "b": [np.ones(2)]}, r"\['b'\]: a list instead of an array"),
         ({"a": np.ones(2), "b": None}, r"\['b'\]: a NoneType instead of an array"),

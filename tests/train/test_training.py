@@ -16,8 +16,7 @@ from minigrad import io, nn, optim
 from minigrad.data import DataLoader
 from minigrad.nn.constraints import MaxNorm
 from minigrad.train.callbacks import Checkpoint, EachStep, EarlyStopping
-from minigrad.train.loop import NonFiniteLoss, evaluate, fit
-from minigrad.train.progress import ProgressBar
+from minigrad.train.loop import NonFiniteLoss, ProgressBar, evaluate, fit
 from minigrad.train.run_state import History, Training
 
 RNG = np.random.default_rng(0)
@@ -168,7 +167,7 @@ def test_a_plateau_reads_its_metric_from_the_history() -> None:
     plateau = optim.ReduceLROnPlateau(optimizer, patience=1, threshold=1.0, monitor="loss")  # nothing is good enough
     fit(model, loader, F.cross_entropy, optimizer, 4, callbacks=[plateau], progress=False)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.1)
-    with pytest.raises(ValueError, match="'val_loss' is not measured, only loss"):
+    with pytest.raises(ValueError, match="'val_loss' was not measured; the history has loss"):
         fit(
             model, loader, F.cross_entropy, optimizer, 1, callbacks=[optim.ReduceLROnPlateau(optimizer)], progress=False
         )
@@ -221,7 +220,7 @@ def test_errors() -> None:
         fit(model, iter([]), F.cross_entropy, optimizer, 1, progress=False)
     with pytest.raises(ValueError, match="must be an integer, at least 0"):
         fit(model, loader, F.cross_entropy, optimizer, -1)
-    with pytest.raises(ValueError, match="'val_loss' is not measured"):
+    with pytest.raises(ValueError, match="'val_loss' was not measured"):
         fit(model, loader, F.cross_entropy, optimizer, 1, callbacks=[EarlyStopping()], progress=False)
     with pytest.raises(ValueError, match="mode is 'auto', 'min' or 'max'"):
         EarlyStopping(mode="least")

@@ -1,6 +1,7 @@
 """What users of minigrad write, as type checkers see it: mypy --strict and pyright accept it, and see these types.
 
-Nothing here is run. `assert_type` fails in a type checker if it infers another type.
+At the end stand mistakes, which they refuse. .ci/run checks this file with both. Nothing here is run. `assert_type`
+fails in a type checker if it infers another type.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ class Net(nn.Module):
 class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm(4), nn.ReLU(), nn.MaxPool2d(2))
         self.lstm = nn.LSTM(4, 8)
         self.attention = nn.MultiheadAttention(8, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, (h, c) = self.lstm(x)
+        y, (h, c) = self.lstm(self.body(x))
         return functional.softmax(y), h + c
 
 
@@ -96,6 +98,9 @@ class Trainer:
 assert_type(Trainer().step(x), Tensor)
 history = mg.fit(net, DataLoader(x, y, batch_size=5), nn.CrossEntropyLoss(), optimizer, epochs=2, validation=(x, y))
 assert_type(nn.CrossEntropyLoss()(net(x), y), Tensor)
+loss: Tensor = nn.MSELoss()(net(Tensor([1.0])), Tensor([0.0]))
+settled = mg.compile(net, state=[net], limit=3, backend="numpy", fallback="warn", audit=False, verify=True)
+assert_type(settled(x, scaled=False), Tensor)
 
 
 # Gradients: a transform keeps the parameters of its function, and a gradient has the type of the argument.
@@ -140,6 +145,9 @@ assert_type(w.shape, tuple[int, ...])
 assert_type(functional.softmax(w), Tensor)
 assert_type(functional.mse_loss(w, b), Tensor)
 total: Tensor = np.sum(w) * 0.5
+for together in (np.concatenate([w, w]), np.stack([w, w]), np.pad(w, 1), np.reshape(w, -1), np.exp(w)):
+    print(together * 2 - 1, together.sum(), w * together)
+padded = sum(np.pad(part, 1) for part in (w, w))
 
 
 # Code for arrays, Tensors and tracer arrays alike.
@@ -159,3 +167,14 @@ normalized(w)
 report = check_gradients(squared_error, w, b)
 print(report.ok)
 mg.draw(squared_error(w, b), depth=1).save("loss.svg")
+
+
+# Mistakes. A comment that silences nothing is itself an error for both.
+
+net(3)  # type: ignore[arg-type]  # the forward of a Net takes no integer
+net(x, scale=True)  # type: ignore[call-arg]  # its option has another name
+step(x)  # type: ignore[call-arg]  # a compiled step has the parameters of its function
+mg.grad(squared_error)(w, b, scale="1")  # type: ignore[arg-type]  # and so has a gradient
+mg.compile(net, limit="3")  # type: ignore[call-overload]  # an option of another type
+mg.compile(net, fall_back="raise")  # type: ignore[call-overload]  # an option that is none
+optim.Adam(net.parameters(), clip=1.0)  # type: ignore[call-arg]  # likewise, of an optimizer

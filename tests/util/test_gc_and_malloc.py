@@ -15,7 +15,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.data import DataLoader
-from minigrad.util.gc_tuning import tuned_gc
+from minigrad.util.memory_tuning import tuned_gc
 
 FAULTS = """
 import resource

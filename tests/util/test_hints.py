@@ -140,6 +140,7 @@ def test_tensors_and_modules_with_hints_can_be_copied() -> None:
         (lambda: nn.BatchNorm(2, affine=False), "BatchNorm() got | 'affine' | requires_grad = False"),  # type: ignore[call-arg]
         (lambda: nn.MultiheadAttention(4, 2, batch_first=True), "'batch_first' | always batch first"),  # type: ignore[call-arg]
         (lambda: nn.ReLU(1), "ReLU() takes no arguments"),  # type: ignore[call-arg]
+        (lambda: optim.SGD([], learning_rate=1), "optim.SGD() got | 'learning_rate' | It is called lr"),  # type: ignore[call-arg]
         (lambda: nn.Linear(2, 2, unheard_of=1), "unexpected keyword argument 'unheard_of'"),  # type: ignore[call-arg]
     ],
 )

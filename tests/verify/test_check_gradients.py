@@ -11,7 +11,7 @@ import pytest
 from cases import CASES, Case
 
 import minigrad as mg
-from minigrad import functional, fused
+from minigrad import functional, fused, nn
 from minigrad.engine.primitive import REGISTRY
 from minigrad.verify import GradientReport, assert_gradients, check_gradients
 from minigrad.verify.gradients.finite_differences import WIDEST, slope
@@ -400,7 +400,7 @@ ANALYTIC = frozenset({
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "silu", "softplus", "where",
     "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
     "sum", "mean", "prod", "cumulative_sum", "cumulative_prod", "logsumexp",
-    "matmul", "contract", "einsum_diagonal", "cross", "det", "inv", "solve",
+    "matmul", "linear", "contract", "einsum_diagonal", "cross", "det", "inv", "solve",
     "broadcast_to", "concat", "copy", "flip", "input", "matrix_transpose", "pad", "permute_dims", "reshape", "roll",
     "stack", "tril", "triu", "getitem", "set_index", "scatter_add",
     "sliding_windows", "overlap_add", "window_gather", "window_scatter",
@@ -433,7 +433,7 @@ def test_complex_step_does_not_apply(name: str) -> None:
     assert method.ok is None
     assert reason in method.found
     assert f"complex step: does not apply: {method.found}" in str(report)
-    with pytest.raises(ValueError, match="nothing to compare with"):
+    with pytest.raises(ValueError, match="no method applies"):
         check_gradients(f, X, modes="complex")
 
 
@@ -818,3 +818,9 @@ def test_number_of_calls_in_the_ordinary_case() -> None:
 
         assert check_gradients(counted, X, modes="differences").ok
         assert len(calls) <= most * X.size
+
+
+def test_a_module_is_checked_with_the_names_of_forward_and_a_complex_step() -> None:
+    report = check_gradients(nn.Linear(X.shape[-1], 2, rng=0), X)
+    assert [name for name, _ in report.inputs] == ["x"]
+    assert by_name(report)["complex step"].ok

@@ -39,7 +39,7 @@ def experiments(names: Sequence[str] = ()) -> list[Experiment]:
     for name in names:
         if name not in by_name:
             near = "".join(f"; did you mean {n!r}?" for n in difflib.get_close_matches(name, by_name, n=1)) or "."
-            raise ValueError(f"no experiment is called {name!r}{near} There are {', '.join(by_name)}")
+            raise ValueError(f"unknown experiment {name!r}{near} There are {', '.join(by_name)}")
     return [import_file(path).experiment for name, path in by_name.items() if not names or name in names]
 
 

@@ -19,12 +19,7 @@ h3 { margin-top: 2.5rem; } td.number { white-space: nowrap; font-variant-numeric
 
 
 def page(outcomes: Sequence[Outcome], pictures: Mapping[str, Path]) -> str:
-    """The page of these outcomes.
-
-    Args:
-        outcomes: the results of the experiments.
-        pictures: the files of their pictures, by the name of the experiment.
-    """
+    """The page of these outcomes, with the pictures in files, by the names of their experiments."""
     failed = sum(not claim.ok for outcome in outcomes for claim in outcome.claims)
     claims = counted(sum(len(outcome.claims) for outcome in outcomes), "claim")
     title = f"The course notes, reproduced: {claims}, " + (f"{failed} failed" if failed else "all hold")

@@ -107,6 +107,15 @@ def empty_like(kind: Any, option: Any = None) -> Any:
     return object.__new__(kind)
 
 
+def remade(x: Any, parts: list[Any]) -> Any:
+    """A tuple or frozenset like x with other elements."""
+    kind = type(x)
+    new = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    if own := own_attributes(x):
+        vars(new).update(own)
+    return new
+
+
 # Structures
 
 
@@ -115,28 +124,26 @@ class Rebuild:
 
     Attributes:
         form: the structure.
-        containers: the user's dictionaries, lists and records in it.
-        tuples: the tuples in it.
+        objects: the user's dictionaries, lists, records and tuples in it, in the order in which copies are made.
         kinds: the classes of containers other than dict and list.
-        options: the dictionary of arguments by name, one of the containers, which is new in each call.
+        options: the dictionary of arguments by name, one of the objects, which is new in each call.
     """
 
-    def __init__(self, form: Any, containers: list[Any], tuples: list[Any], kinds: set[type], options: Any) -> None:
-        self.form, self.containers, self.tuples, self.kinds = form, containers, tuples, kinds
-        self.options = options
+    def __init__(self, form: Any, objects: list[Any], kinds: set[type], options: Any) -> None:
+        self.form, self.objects, self.kinds, self.options = form, objects, kinds, options
 
     def __call__(self, values: list[Any], pairs: list[tuple[Any, Any]] | None = None) -> Any:
-        """The structure with other leaves. Pairs of old and new containers and tuples are appended to `pairs`."""
+        """The structure with other leaves. Pairs of old and new objects are appended to `pairs`."""
         builder = _Builder(values)
         result = builder.call(self.form)
         if pairs is not None:
-            pairs += zip(self.objects, builder.containers + builder.tuples, strict=True)
+            pairs += zip(self.objects, builder.objects, strict=True)
         return result
 
     @property
-    def objects(self) -> list[Any]:
-        """The containers and the tuples."""
-        return self.containers + self.tuples
+    def containers(self) -> list[Any]:
+        """The objects without tuples: those that can change."""
+        return [x for x in self.objects if not isinstance(x, tuple)]
 
 
 def flatten(
@@ -153,14 +160,14 @@ def flatten(
     """
     walk = _Walk(owned, leaf_classes, records)
     form = "tuple", (walk.form(args), walk.form(options))
-    return walk.leaves, Rebuild(form, walk.containers, walk.tuples, walk.kinds, options), form
+    return walk.leaves, Rebuild(form, walk.objects, walk.kinds, options), form
 
 
 @functools.lru_cache(maxsize=64)
 def flat(count: int) -> Rebuild:
     """The function that rebuilds a number of positional arguments that are leaves."""
     options: dict[str, Any] = {}
-    return Rebuild(("tuple", (("tuple", ("*",) * count), ("dict", ()))), [options], [()], set(), options)
+    return Rebuild(("tuple", (("tuple", ("*",) * count), ("dict", ()))), [(), options], set(), options)
 
 
 class _NotByValue(Exception):
@@ -173,9 +180,8 @@ class _Walk:
     def __init__(self, owned: Any, leaf_classes: Any, records: Any) -> None:
         self.owned, self.leaf_classes, self.records = owned, leaf_classes, records
         self.leaves: list[Any] = []
-        self.containers: list[Any] = []  # in the order in which they are met
-        self.tuples: list[Any] = []
-        self.numbers: dict[int, int] = {}  # of containers, by id: one that is passed twice is one in the step
+        self.objects: list[Any] = []  # containers in the order in which they are met, tuples after their parts
+        self.numbers: dict[int, int] = {}  # of objects, by id: one that is passed twice is one in the step
         self.kinds: set[type] = set()
         self.depth = 0  # of records whose parts must be identified by value
 
@@ -188,34 +194,29 @@ class _Walk:
             self.leaves.append(tree)
             return "*"
         if kind not in SIMPLE and kind not in self.leaf_classes and (id(tree) not in self.owned or is_leaf(tree)):
+            if id(tree) in self.numbers:
+                return "again", self.numbers[id(tree)]
             if kind is tuple or (isinstance(tree, tuple) and hasattr(kind, "_fields")):
-                return self._tuple(tree, kind)
-            if kind is dict or kind is list:
-                return self._number(tree) or self._container(tree, kind)
-            if kind in MAPPINGS or kind in self.records:
-                return self._number(tree) or self._noted(tree, kind)
-            if is_record(kind):
-                return self._number(tree) or self._by_value(tree, kind)
+                parts = tuple(map(self.form, tree))
+                self._number(tree)
+                return ("tuple" if kind is tuple else kind), parts
+            structure = (
+                self._container if kind is dict or kind is list
+                else self._noted if kind in MAPPINGS or kind in self.records
+                else self._by_value if is_record(kind)
+                else None
+            )  # fmt: skip
+            if structure is not None:
+                self._number(tree)
+                return structure(tree, kind)
         if self.depth and not is_leaf(tree):
             raise _NotByValue
         self.leaves.append(tree)
         return "*"
 
-    def _tuple(self, tree: Any, kind: type) -> Any:
-        if id(tree) in self.numbers:
-            return "tuple again", self.numbers[id(tree)]
-        parts = tuple(map(self.form, tree))
-        self.numbers[id(tree)] = len(self.tuples)
-        self.tuples.append(tree)
-        return ("tuple" if kind is tuple else kind), parts
-
-    def _number(self, tree: Any) -> Any:
-        """Note a container that is met for the first time. Returns the form of one that was met before."""
-        if id(tree) in self.numbers:
-            return "again", self.numbers[id(tree)]
-        self.numbers[id(tree)] = len(self.containers)
-        self.containers.append(tree)
-        return None
+    def _number(self, tree: Any) -> None:
+        self.numbers[id(tree)] = len(self.objects)
+        self.objects.append(tree)
 
     def _container(self, tree: Any, kind: type) -> Any:
         """The structure of a dictionary or list."""
@@ -236,17 +237,17 @@ class _Walk:
 
     def _by_value(self, tree: Any, kind: type) -> Any:
         """The structure of a record, or that of a leaf if it holds an object that is not identified by value."""
-        before = len(self.leaves), len(self.containers) - 1, len(self.tuples), set(self.kinds)
+        leaves, objects, kinds = len(self.leaves), len(self.objects) - 1, set(self.kinds)
         self.depth += 1
         try:
             return self._noted(tree, kind)
         except _NotByValue:
             if self.depth > 1:  # then the outer record is a leaf
                 raise
-            for x in self.containers[before[1] :] + self.tuples[before[2] :]:
+            for x in self.objects[objects:]:
                 self.numbers.pop(id(x), None)
-            del self.leaves[before[0] :], self.containers[before[1] :], self.tuples[before[2] :]
-            self.kinds = before[3]
+            del self.leaves[leaves:], self.objects[objects:]
+            self.kinds = kinds
             self.leaves.append(tree)
             return "*"
         finally:
@@ -259,16 +260,11 @@ def rebuilt(form: Any, values: list[Any]) -> Any:
 
 
 class _Builder:
-    """Makes a structure with other leaves.
-
-    Attributes:
-        containers, tuples: the new ones, in the order in which a walk numbers them.
-    """
+    """Makes a structure with other leaves. Its objects are in the order in which a walk numbers them."""
 
     def __init__(self, values: list[Any]) -> None:
         self.values = iter(values)
-        self.containers: list[Any] = []
-        self.tuples: list[Any] = []
+        self.objects: list[Any] = []
 
     def call(self, form: Any) -> Any:
         """Positional arguments and those by name."""
@@ -281,42 +277,28 @@ class _Builder:
             return next(self.values)
         kind, parts = form[:2]
         if kind == "again":
-            return self.containers[parts]
-        if kind == "tuple again":
-            return self.tuples[parts]
-        if kind == "dict":
-            new: dict[Any, Any] = {}
-            self.containers.append(new)
-            self._fill(new, parts)
-            return new
-        if kind == "list":
-            items: Any = []
-            self.containers.append(items)
-            items += map(self.make, parts)
-            return items
+            return self.objects[parts]
         if kind == "record":
             return self._record(*form[1:])
+        if kind in ("dict", "list"):
+            return self._record(dict if kind == "dict" else list, None, parts, ())
         items = tuple(map(self.make, parts))
-        self.tuples.append(items if kind == "tuple" else kind(*items))
-        return self.tuples[-1]
+        self.objects.append(items if kind == "tuple" else kind(*items))
+        return self.objects[-1]
 
     def _record(self, kind: Any, option: Any, items: Any, attributes: Any) -> Any:
         new = empty_like(kind, option)
-        self.containers.append(new)
+        self.objects.append(new)
         base = base_of(new)
         if base in (dict, OrderedDict):
-            self._fill(new, items)
+            for key, part in items:
+                base.__setitem__(new, key if type(key) is str else key[1], self.make(part))
         elif base in (list, deque):
             base.extend(new, map(self.make, items))
         for (how, name), part in attributes:
             holder = own_attributes(new) if how == "item" else new
             StateRef(holder, name, how, name).set(self.make(part))
         return new
-
-    def _fill(self, new: Any, items: Any) -> None:
-        put = base_of(new).__setitem__
-        for key, part in items:
-            put(new, key if type(key) is str else key[1], self.make(part))
 
 
 def argument_names(function: Any, leaves: list[Any], rebuild: Any) -> list[str]:

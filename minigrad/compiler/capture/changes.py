@@ -26,18 +26,36 @@ from minigrad.reach import (
     elements,
     keys_of,
     pickled,
-    put_in_order,
-    refill,
     same_objects,
 )
-from minigrad.recompute.restore import put_source, source_state
+from minigrad.recompute.restore import State
 from minigrad.tensor.tensor import Tensor
 
 
 def note_changes(capture: StateCapture) -> None:
-    """Note what the step has changed, before tracers are replaced by real objects again."""
-    capture.changes, capture.resized = _changed_places(capture), _resized(capture)
-    capture.reordered, capture.filled = _reordered(capture), _filled(capture)
+    """Note what the step has changed, before tracers are replaced by real objects again.
+
+    Lists and deques have another length or order than before, and dictionaries another order of their keys than adding
+    and removing keys would leave.
+    """
+    capture.changes, capture.resized, capture.reordered = _changed_places(capture), [], []
+    for holder, before, path in capture.contents:
+        if isinstance(holder, dict):
+            keys = keys_of(holder)
+            if keys != [*(key for key in before if key in keys), *(key for key in keys if key not in before)]:
+                capture.reordered.append((holder, keys, path))
+        elif isinstance(holder, set):
+            if holder != before:
+                capture.resized.append((holder, list(before), path))
+        else:
+            items = [capture.original(x) for x in elements(holder)]
+            if len(items) != len(before) or (isinstance(holder, deque) and not same_objects(items, before)):
+                capture.resized.append((holder, before, path))
+    capture.filled = [
+        (mine, original, before, now, k)
+        for mine, original, before, k in capture.copies.values()
+        if before is not None and not before.is_same(now := Contents(mine))
+    ]
 
 
 def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
@@ -70,54 +88,16 @@ def _changed_places(capture: StateCapture) -> list[tuple[StateRef, Any, Any]]:
             now = ref.get()  # the data or the gradient of an argument
             if now is not capture.installed[ref.identity]:
                 changed.append((ref, before, now))
-    for holder, before, path in capture.contents:
-        if isinstance(holder, dict):
-            for key in [key for key in keys_of(holder) if key not in before and (id(holder), key) not in known]:
-                ref = StateRef(holder, key, "item", f"{path}.{key}" if path else str(key))
-                changed.append((ref, MISSING, ref.get()))
-    return changed + [(ref, MISSING, ref.get()) for ref in _new_attributes(capture) if ref.identity not in known]
-
-
-def _new_attributes(capture: StateCapture) -> list[StateRef]:
-    """Attributes that classes did not have before."""
-    return [
-        StateRef(kind, name, "class", f"{path}.{name}")
-        for kind, names, path in capture.classes
-        for name in vars(kind).keys() - names
+    new = [
+        StateRef(holder, key, "item", f"{path}.{key}" if path else str(key))
+        for holder, before, path in capture.contents
+        if isinstance(holder, dict)
+        for key in keys_of(holder)
+        if key not in before
     ]
-
-
-def _reordered(capture: StateCapture) -> list[tuple[Any, list[Any], str]]:
-    """Dictionaries whose keys have another order than adding and removing keys would leave, with that order."""
-    changed = []
-    for holder, before, path in capture.contents:
-        if isinstance(holder, dict):
-            now = keys_of(holder)
-            if now != [*(key for key in before if key in now), *(key for key in now if key not in before)]:
-                changed.append((holder, now, path))
-    return changed
-
-
-def _resized(capture: StateCapture) -> list[tuple[Any, list[Any], str]]:
-    """Lists and deques with another length or order than before, and sets that have changed, with what they held."""
-    changed: list[tuple[Any, list[Any], str]] = []
-    for holder, before, path in capture.contents:
-        if isinstance(holder, (list, deque)):
-            now = [capture.original(x) for x in elements(holder)]
-            if len(now) != len(before) or (isinstance(holder, deque) and not same_objects(now, before)):
-                changed.append((holder, before, path))
-        elif isinstance(holder, set) and holder != before:
-            changed.append((holder, list(before), path))
-    return changed
-
-
-def _filled(capture: StateCapture) -> list[tuple[Any, Any, Contents, Contents, int]]:
-    """Containers among the arguments that the step has changed: the copy, the original, contents before and now."""
-    changed = []
-    for mine, original, before, k in capture.copies.values():
-        if before is not None and not before.is_same(now := Contents(mine)):
-            changed.append((mine, original, before, now, k))
-    return changed
+    for kind, names, path in capture.classes:
+        new += [StateRef(kind, name, "class", f"{path}.{name}") for name in vars(kind).keys() - names]
+    return changed + [(ref, MISSING, ref.get()) for ref in new if ref.identity not in known]
 
 
 # What guards leave out
@@ -126,20 +106,16 @@ def _filled(capture: StateCapture) -> list[tuple[Any, Any, Contents, Contents, i
 def find_exempt(recording: Recording, capture: StateCapture, growing: dict[int, Any], replaced: set[Any]) -> None:
     """Note in a recording which places guards must leave out, and which the step itself changes in each call.
 
-    Args:
-        recording: the recording.
-        capture: the state.
-        growing: lists to which other recordings have appended, by id.
-        replaced: places where other recordings have put new containers.
+    Other recordings have appended to the lists in `growing`, by id, and put new containers in the places of `replaced`.
     """
-    exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
+    exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: StateInputs.tuples
     exempt |= {x.ref.identity for x in capture.arrays}
     for x in capture.arrays:
         if type(x.value) is Tensor:
             exempt |= {(id(x.value), "data"), (id(x.value), "node")}
     recording.exempt = frozenset(exempt)
     grown = {id(x): x for x, _, _ in capture.resized if not isinstance(x, set)}
-    recording.growing = {key: x for key, x in grown.items() if isinstance(x, (list, deque))}
+    recording.growing = dict(grown)
     # Also those to which only another recording has appended, in another branch.
     grown |= {id(x): x for x, _, _ in capture.contents if id(x) in growing}
     recording.grown = frozenset(key for key, x in grown.items() if capture.reach.only_grows(x))
@@ -191,7 +167,7 @@ def _changed_numbers(before: tuple[Any, ...], now: Any) -> list[int]:
 # Undo
 
 
-class Undo:
+class Undo(State):
     """The state before a call: contents of arrays, places, containers and generators.
 
     Arrays are copied before they are first written: the trace calls `keep` before it records a write, and `keep_all`
@@ -200,32 +176,30 @@ class Undo:
     """
 
     def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
-        self.trace = capture.trace
-        self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
-        self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
-        self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
-        self.data = [(x, x.data) for x in leaves if type(x) is Tensor]
-        self.gradients = [(grad, grad.data) for _, grad in self.grads if type(grad) is Tensor]
-        self.contents = capture.contents
-        self.arguments: list[tuple[Any, Contents]] = []  # containers among the arguments, and their contents
-        self.arrays: list[tuple[Any, Any]] = []  # and copies, in the order in which they were made
-        self.known: set[Any] = set()  # parts of memories that were copied
-        for x in [x for _, x in self.places] + leaves:
-            if type(x) is np.ndarray and x.dtype.kind not in NUMERIC and x.flags.writeable:
-                self.arrays.append((x, x.copy()))
-        sources = [x for _, x in capture.reach.sources.values()]
+        self.trace, self.classes, reach = capture.trace, capture.classes, capture.reach
+        tensors = [x for x in leaves if type(x) is Tensor]
+        places = [StateRef(x, key, "slot", "") for x in tensors for key in ("data", "_grad")]
+        grads = [x for ref, x in reach.refs if ref.is_grad] + [x.grad for x in tensors]
+        places += [StateRef(grad, "data", "slot", "") for grad in grads if type(grad) is Tensor]
+        objects = [*(x for _, x in reach.refs), *leaves]
+        arrays = [x for x in objects if type(x) is np.ndarray and x.dtype.kind not in NUMERIC and x.flags.writeable]
+        sources = [x for _, x in reach.sources.values()]
         sources += [x for x in leaves if isinstance(x, np.random.Generator)]
-        self.sources = [(x, source_state(x)) for x in sources if not hasattr(type(x), "minigrad_tracer")]
-        self.classes = capture.classes
-        states = [row for row in capture.reach.rows if row.kind == "state"]
+        sources = [x for x in sources if not hasattr(type(x), "minigrad_tracer")]
+        containers = [x for x, _, _ in capture.contents]
+        lists = [x for x in containers if not isinstance(x, dict)]
+        super().__init__(arrays, sources, places, lists, [x for x in containers if isinstance(x, dict)])
+        self.places += [(ref, x) for ref, x in reach.refs if ref.kind not in ("partial", "index")]  # lists are refilled
+        self.containers = capture.contents
+        self.known: set[Any] = set()  # parts of memories that were copied
+        states = [row for row in reach.rows if row.kind == "state"]
         self.iterators = [(row, copied) for row in states if (copied := _copy(row.holder)) is not None]
+        self.refs = reach.refs
 
     def keep(self, x: TracerArray) -> None:
         """Copy the real array of a tracer array that is about to be written, if it is from outside."""
         memory, array = x.mg_memory, x.mg_array
-        if not memory.is_outside or id(memory) in self.known:
-            return
-        if not array.flags.writeable:
+        if not memory.is_outside or id(memory) in self.known or not array.flags.writeable:
             return
         part: Any = id(memory)
         if array is not memory.array:
@@ -241,42 +215,23 @@ class Undo:
 
     def watch_arguments(self, pairs: list[tuple[Any, Any]]) -> None:
         """Note the contents of the containers among the arguments, of which the step gets copies."""
-        self.arguments = [(x, Contents(x)) for x, _ in pairs]
+        self.objects = [(x, Contents(x)) for x, _ in pairs]
 
     def put_back(self) -> None:
-        """Restore the state."""
-        for x, held in self.arguments:
-            held.put(x)
-        for ref, value in self.places:
-            if ref.kind != "index" and ref.get() is not value and not ref.is_grad:  # lists are refilled below
-                ref.set(value)
-        for tensor, grad in self.grads:
-            tensor._grad = grad
-        for tensor, data in self.data + self.gradients:
-            tensor.data = data
-        self._put_back_contents()
-        for real, copied in reversed(self.arrays):  # a later copy may contain what was written before it was made
-            np.copyto(real, copied)
-        for source, state in self.sources:
-            put_source(source, state)
-        for row, copied in self.iterators:
-            if not alike(pickled(row.holder), row.held) and not _rewound(row.holder, copied):
-                for ref, value in self.places:
-                    if value is row.holder:
-                        ref.set(copied)
-
-    def _put_back_contents(self) -> None:
-        """Restore containers, and remove from classes what the step has added."""
-        for holder, before, _ in self.contents:
+        """Restore the state, and remove from dictionaries and classes what the step has added."""
+        for holder, before, _ in self.containers:
             if isinstance(holder, dict):
                 for key in [key for key in keys_of(holder) if key not in before]:
                     base_of(holder).pop(holder, key)
-                put_in_order(holder, list(before))
-            elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
-                refill(holder, before)
+        self.put()
         for kind, names, _ in self.classes:
             for name in vars(kind).keys() - names:
                 delattr(kind, name)
+        for row, copied in self.iterators:
+            if not alike(pickled(row.holder), row.held) and not _rewound(row.holder, copied):
+                for ref, value in self.refs:
+                    if value is row.holder and ref.kind != "partial":
+                        ref.set(copied)
 
 
 def _copy(x: Any) -> Any:

@@ -14,29 +14,23 @@ import numpy as np
 
 from minigrad.compiler.capture.arguments import can_be_made
 from minigrad.compiler.capture.leaving import Leaving, address_of, base_of_view, is_live, view_steps
-from minigrad.compiler.capture.object_members import contents_of
 from minigrad.compiler.capture.recipes import Entry, Recipe
 from minigrad.compiler.capture.recording import DeferredGrad, GradProbe
+from minigrad.compiler.capture.settle import contents_of
 from minigrad.compiler.capture.state import StateCapture
-from minigrad.compiler.follow.function_source import at_name
+from minigrad.compiler.follow.user_functions import at_name
 from minigrad.compiler.ir.program import Buffer, Value
 from minigrad.compiler.ir.view_memory import Memory
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.reach import MISSING, Contents, StateRef, is_leaf, own_attributes, package_of, slots_of
+from minigrad.reach import MISSING, Contents, StateRef, attributes_of, is_leaf, own_attributes, package_of, slots_of
 from minigrad.tensor.tensor import Tensor
 
 
 def recipe_of(trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> Recipe:
-    """The recipe of a recorded call.
-
-    Args:
-        trace: the trace.
-        capture: the state, with its changes.
-        leaves: of the arguments.
-        result: of the call, with tracers.
+    """The recipe of a recorded call, from the state with its changes, the leaves of the arguments and the result.
 
     Raises:
         CompileError: no program can return or leave this.
@@ -154,17 +148,12 @@ class _Builder:
             return self._add("object", x)
         if kind is MethodType and isinstance(x.__func__, FunctionType):
             return self._add("method", x.__func__, self._entry(x.__self__, f"{path}.__self__"))
-        own = own_attributes(x)
-        slots = [name for base in kind.__mro__ for name in slots_of(base)]
-        is_strange = package_of(kind) in ("builtins", "numpy") or not (own is not None or slots)
+        has_attributes = own_attributes(x) is not None or any(map(slots_of, kind.__mro__))
+        is_strange = package_of(kind) in ("builtins", "numpy") or not has_attributes
         if is_strange or not can_be_made(kind):
             hint = "return arrays, Tensors, numbers, or objects with attributes"
             raise _cannot_make(f"{kind.__name__} is left in {path}", hint)
-        attributes = [("own", n, self._entry(v, f"{path}.{n}")) for n, v in (own or {}).items()]
-        for name in slots:
-            value = StateRef(x, name, "slot", "").get()
-            if value is not MISSING:
-                attributes.append(("slot", name, self._entry(value, f"{path}.{name}")))
+        attributes = [(how, name, self._entry(value, f"{path}.{name}")) for how, name, value in attributes_of(x)]
         return self._add("instance", kind, attributes)
 
     def _tensor(self, x: Tensor, path: str) -> int:
@@ -247,16 +236,17 @@ class _Builder:
     # Writes
 
     def _write(self, ref: StateRef, now: Any) -> None:
+        leaf = self._leaf.get(id(ref.holder)) if id(ref.holder) not in self.capture.reach.seen else None
         if ref.is_grad:
-            self._write_gradient(ref, now)
+            self._write_gradient(ref, leaf, None if now is MISSING else now)
         elif ref.is_node:
             raise CompileError(
                 f"mg.compile: the step changes whether {ref.path} requires grad"
                 f"{at_name(self.capture.reach.functions, 'requires_grad', 'requires_grad_')}.\n"
                 "Hint: do it outside of the step."
             )
-        elif ref.key == "data" and id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
-            self.recipe.writes.append(("argument data", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
+        elif ref.key == "data" and leaf is not None:
+            self.recipe.writes.append(("argument data", leaf, self._entry(now, ref.path)))
         else:
             if type(ref.key) is TracedNumber:
                 raise CompileError(
@@ -270,15 +260,11 @@ class _Builder:
                 )
             self.recipe.writes.append(("set", ref, MISSING if now is MISSING else self._entry(now, ref.path)))
 
-    def _write_gradient(self, ref: StateRef, now: Any) -> None:
-        if id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
-            now = None if now is MISSING else now
-            self.recipe.writes.append(("argument gradient", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
+    def _write_gradient(self, ref: StateRef, leaf: int | None, now: Any) -> None:
+        if leaf is not None:
+            self.recipe.writes.append(("argument gradient", leaf, self._entry(now, ref.path)))
             return
-        if now is None or now is MISSING:
-            self.recipe.writes.append(("set", ref, self._add("object", None)))
-            return
-        if not self._can_be_deferred(now):
+        if now is None or not self._can_be_deferred(now):
             self.recipe.writes.append(("set", ref, self._entry(now, ref.path)))
             return
         deferred = DeferredGrad(np.copy(now.data.mg_array))

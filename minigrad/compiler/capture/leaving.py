@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.capture.object_members import contents_of
+from minigrad.compiler.capture.settle import contents_of
 from minigrad.compiler.capture.state import StateCapture
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace.tracer import TracerArray
@@ -20,12 +20,7 @@ from minigrad.util.pytree import flatten
 
 
 class Leaving:
-    """The arrays and Tensors that leave a step.
-
-    Args:
-        capture: the state, with its changes.
-        leaves: of the arguments.
-        result: of the call, with tracers.
+    """The arrays and Tensors that leave a step: in its result, with tracers, and in places that it has changed.
 
     Attributes:
         live: leaves of the result, and places of Tensors, that carry gradients. `live_ids`: the ids of these Tensors.

@@ -6,7 +6,7 @@ One generated function makes all entries and writes what a call leaves.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import MethodType
 from typing import Any
 
@@ -58,109 +58,116 @@ def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
     scope: dict[str, Any] = {"Tensor": Tensor, "attach": attach, "viewed": viewed, "method": MethodType}
     scope |= {"released": _released, "leaf_tensor": _leaf_tensor, "strided": _strided, "locked": _locked, "fill": _fill}
     scope |= {"order": put_in_order, "instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
+
+    def bind(x: Any) -> str:
+        name = f"c{len(scope)}"
+        scope[name] = x
+        return name
+
     lines = []
-    for k, entry in enumerate(recipe.entries):
-        text = _ENTRIES[entry[0]](k, entry[1:], scope)
-        if text == f"c{k}":
-            scope[f"t{k}"] = scope[text]
+    for k, (how, *rest) in enumerate(recipe.entries):
+        if how == "object":
+            scope[f"t{k}"] = rest[0]
         else:
-            lines.append(f"t{k} = {text}")
-    for j, write in enumerate(recipe.writes):
-        lines.append(_write_text(j, write, scope))
+            lines.append(f"t{k} = {_ENTRIES[how](bind, *rest)}")
+    lines += [_WRITES[how](bind, *rest) for how, *rest in recipe.writes]
     body = "\n    ".join([*lines, f"return t{recipe.result}"])
     exec(code_of(f"def finish(o, x, f, n):\n    {body}\n"), scope)
     return scope["finish"]
 
 
-def _constant(k: int, x: Any, scope: dict[str, Any]) -> str:
-    scope[f"c{k}"] = x
-    return f"c{k}"
+# The text of each kind of entry and write. Names are bound to objects; numbers are those of entries.
+
+Bind = Callable[[Any], str]
 
 
-def _items_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    kind, members, maxlen = rest
-    inside = ", ".join(f"t{m}" for m in members)
+def _names(members: Iterable[int]) -> str:
+    return ", ".join(f"t{m}" for m in members)
+
+
+def _array_of(x: str) -> str:
+    return f"({x} if type({x}) is not Tensor else {x}.data)"
+
+
+def _items(bind: Bind, kind: Any, members: list[int], maxlen: int | None) -> str:
     if kind is list:
-        return f"[{inside}]"
+        return f"[{_names(members)}]"
     if kind is tuple:
-        return f"({inside},)" if members else "()"
-    scope[f"k{k}"] = kind
+        return f"({_names(members)},)" if members else "()"
     if hasattr(kind, "_fields"):
-        return f"k{k}({inside})"
-    return f"k{k}([{inside}]" + (f", {maxlen})" if issubclass(kind, deque) else ")")
+        return f"{bind(kind)}({_names(members)})"
+    return f"{bind(kind)}([{_names(members)}]" + (f", {maxlen})" if issubclass(kind, deque) else ")")
 
 
-def _dict_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    kind, pairs, default = rest
-    inside = ", ".join(f"t{a}: t{b}" for a, b in pairs)
+def _dict(bind: Bind, kind: Any, pairs: list[tuple[int, int]], default: Any) -> str:
+    items = f"{{{', '.join(f't{a}: t{b}' for a, b in pairs)}}}"
     if kind is dict:
-        return f"{{{inside}}}"
-    scope[f"k{k}"] = kind
-    if hasattr(kind, "default_factory"):
-        scope[f"d{k}"] = default
-        return f"k{k}(d{k}, {{{inside}}})"
-    return f"k{k}({{{inside}}})"
+        return items
+    return f"{bind(kind)}({f'{bind(default)}, ' if hasattr(kind, 'default_factory') else ''}{items})"
 
 
-def _output_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    number, how = rest
+def _output(bind: Bind, number: int, how: str) -> str:
     if how == "locked":
         return f"locked(o[{number}])"
     return f"o[{number}]" + {"array": "", "scalar": "[()]"}.get(how, ".item()")
 
 
-def _released_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    data, scope[f"p{k}"], scope[f"n{k}"], scope[f"l{k}"] = rest
-    return f"released(t{data}, p{k}, n{k}, l{k})"
+def _view(bind: Bind, base: int, steps: list[Any], is_locked: bool) -> str:
+    text = f"t{base}"
+    for step in steps:
+        is_strided = step[0] == "strided"
+        text = f"{'strided' if is_strided else 'viewed'}({text}, {bind(step[1] if is_strided else step)})"
+    return f"locked({text})" if is_locked else text
 
 
-def _instance_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    scope[f"k{k}"], attributes = rest
-    scope[f"a{k}"] = [(how, name) for how, name, _ in attributes]
-    return f"instance(k{k}, a{k}, ({''.join(f't{m}, ' for _, _, m in attributes)}))"
+def _instance_text(bind: Bind, kind: Any, attributes: list[tuple[str, str, int]]) -> str:
+    names = bind([(how, name) for how, name, _ in attributes])
+    return f"instance({bind(kind)}, {names}, [{_names(m for _, _, m in attributes)}])"
 
 
-def _method_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    scope[f"p{k}"], owner = rest
-    return f"method(p{k}, t{owner})"
-
-
-def _number_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    scope[f"e{k}"] = rest[0]
-    return f"e{k}(n)"
-
-
-_ENTRIES: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
-    "object": lambda k, rest, scope: _constant(k, rest[0], scope),
-    "array": lambda k, rest, scope: (
-        f"{_constant(k, rest[0], scope)}.copy()" if rest[1] else f"locked({_constant(k, rest[0], scope)}.copy())"
-    ),
-    "leaf": lambda k, rest, scope: f"x[{rest[0]}]",
-    "leaf array": lambda k, rest, scope: f"(x[{rest[0]}] if type(x[{rest[0]}]) is not Tensor else x[{rest[0]}].data)",
-    "fetched": lambda k, rest, scope: f"f[{rest[0]}]",
-    "fetched array": lambda k, rest, scope: (
-        f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)"
-    ),
-    "output": _output_text,
-    "view": lambda k, rest, scope: _view_text(k, rest, scope),
-    "tensor": lambda k, rest, scope: f"attach(t{rest[0]}, None)",
-    "leaf tensor": lambda k, rest, scope: f"leaf_tensor(t{rest[0]})",
-    "released": _released_text,
-    "number": _number_text,
-    "items": _items_text,
-    "dict": _dict_text,
+_ENTRIES: dict[str, Callable[..., str]] = {
+    "array": lambda bind, x, is_open: f"{bind(x)}.copy()" if is_open else f"locked({bind(x)}.copy())",
+    "leaf": lambda bind, k: f"x[{k}]",
+    "leaf array": lambda bind, k: _array_of(f"x[{k}]"),
+    "fetched": lambda bind, k: f"f[{k}]",
+    "fetched array": lambda bind, k: _array_of(f"f[{k}]"),
+    "output": _output,
+    "view": _view,
+    "tensor": lambda bind, data: f"attach(t{data}, None)",
+    "leaf tensor": lambda bind, data: f"leaf_tensor(t{data})",
+    "released": lambda bind, data, *rest: f"released(t{data}, {', '.join(map(bind, rest))})",
+    "number": lambda bind, expression, kind: f"{bind(expression)}(n)",
+    "items": _items,
+    "dict": _dict,
     "instance": _instance_text,
-    "method": _method_text,
+    "method": lambda bind, function, owner: f"method({bind(function)}, t{owner})",
 }
 
 
-def _view_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    base, steps, is_locked = rest
-    text = f"t{base}"
-    for j, step in enumerate(steps):
-        scope[f"s{k}_{j}"] = step[1] if step[0] == "strided" else step
-        text = f"{'strided' if step[0] == 'strided' else 'viewed'}({text}, s{k}_{j})"
-    return f"locked({text})" if is_locked else text
+def _set(bind: Bind, ref: StateRef, entry: Any) -> str:
+    value = "MISSING" if entry is MISSING else f"t{entry}"
+    if type(ref.holder) is Tensor and entry is not MISSING:
+        return f"{bind(ref.holder)}.{ref.key} = {value}"
+    return f"{bind(ref.set)}({value})"
+
+
+def _set_of(bind: Bind, holder: Any, path: str, items: Any) -> str:
+    h = bind(holder)
+    return f"{h}.clear(); {h}.update({bind(items)})"
+
+
+_WRITES: dict[str, Callable[..., str]] = {
+    "set": _set,
+    "gradient": lambda bind, ref, deferred: f"{bind(ref.holder)}._grad = {bind(deferred)}",
+    "own gradient": lambda bind, k, grad: f"t{k}._grad = t{grad}",
+    "argument gradient": lambda bind, k, grad: f"x[{k}]._grad = t{grad}",
+    "argument data": lambda bind, k, data: f"x[{k}].data = t{data}",
+    "argument": lambda bind, k, keys, names, entries: f"fill(x[{k}], {bind(keys)}, {bind(names)}, [{_names(entries)}])",
+    "order": lambda bind, holder, path, keys: f"order({bind(holder)}, {bind(keys)})",
+    "set of": _set_of,
+    "refill": lambda bind, holder, path, entries: f"refill({bind(holder)}, [{_names(entries)}])",
+    "extend": lambda bind, holder, path, dropped, entries: f"extend({bind(holder)}, {dropped}, [{_names(entries)}])",
+}
 
 
 def _strided(base: Any, form: tuple[Any, ...]) -> Any:
@@ -177,39 +184,6 @@ def _locked(array: Any) -> Any:
     return array
 
 
-def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
-    how, at, *rest = write
-    if how == "set":
-        ref, entry = at, "MISSING" if rest[0] is MISSING else f"t{rest[0]}"
-        if type(ref.holder) is Tensor and entry != "MISSING":
-            scope[f"h{j}"] = ref.holder
-            return f"h{j}.{ref.key} = {entry}"
-        scope[f"w{j}"] = ref.set
-        return f"w{j}({entry})"
-    if how == "gradient":
-        scope[f"h{j}"], scope[f"w{j}"] = at.holder, rest[0]
-        return f"h{j}._grad = w{j}"
-    if how == "own gradient":
-        return f"t{at}._grad = t{rest[0]}"
-    if how == "argument gradient":
-        return f"x[{at}]._grad = t{rest[0]}"
-    if how == "argument data":
-        return f"x[{at}].data = t{rest[0]}"
-    if how == "argument":
-        keys, scope[f"n{j}"], entries = rest
-        scope[f"k{j}"] = keys
-        return f"fill(x[{at}], k{j}, n{j}, [{', '.join(f't{m}' for m in entries)}])"
-    scope[f"h{j}"] = at
-    if how == "order":
-        scope[f"w{j}"] = rest[1]
-        return f"order(h{j}, w{j})"
-    if how == "set of":
-        scope[f"w{j}"] = rest[1]
-        return f"h{j}.clear(); h{j}.update(w{j})"
-    entries = f"[{', '.join(f't{m}' for m in rest[-1])}]"
-    return f"refill(h{j}, {entries})" if how == "refill" else f"extend(h{j}, {rest[1]}, {entries})"
-
-
 def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
     for _ in range(dropped):
         del holder[0]
@@ -217,10 +191,9 @@ def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
 
 
 def _fill(holder: Any, keys: Any, names: list[tuple[str, str]], values: list[Any]) -> None:
-    now = Contents(holder)
-    rest = values[len(values) - len(names) :]
-    now.keys, now.items = keys, values[: len(values) - len(names)]
-    now.attributes = [(*name, value) for name, value in zip(names, rest, strict=True)]
+    now, count = Contents(holder), len(values) - len(names)
+    now.keys, now.items = keys, values[:count]
+    now.attributes = [(*name, value) for name, value in zip(names, values[count:], strict=True)]
     now.put(holder)
 
 
@@ -249,10 +222,10 @@ def _leaf_tensor(value: Any) -> Tensor:
     return tensor
 
 
-def _instance(kind: Any, attributes: list[tuple[str, str]], values: tuple[Any, ...]) -> Any:
+def _instance(kind: Any, attributes: list[tuple[str, str]], values: list[Any]) -> Any:
     instance = object.__new__(kind)
     for (how, name), value in zip(attributes, values, strict=True):
-        if how == "own":
+        if how == "item":
             vars(instance)[name] = value
         else:
             object.__setattr__(instance, name, value)

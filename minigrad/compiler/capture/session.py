@@ -6,48 +6,40 @@ import gc
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from minigrad.compiler.capture.arguments import argument_names, empty_like
 from minigrad.compiler.capture.assembly import assemble, check_fetched
-from minigrad.compiler.capture.changes import Undo, note_changes
+from minigrad.compiler.capture.changes import Undo, find_exempt, note_changes
+from minigrad.compiler.capture.exceptions import is_about_tracers, watching_exceptions
 from minigrad.compiler.capture.recording import Recording
 from minigrad.compiler.capture.settle import settle
 from minigrad.compiler.capture.state import StateCapture
+from minigrad.compiler.capture.static_checks import unsupported_state
+from minigrad.compiler.capture.system_calls import UNTRACED, UntrackedRandomness, watching_calls
 from minigrad.compiler.follow.flow import follow
 from minigrad.compiler.refusal import CompileError, line_of
 from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.traced_builtins import renamed_builtins
 from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.compiler.unsupported.exceptions import is_about_tracers, watching_exceptions
-from minigrad.compiler.unsupported.static_checks import unsupported_state
-from minigrad.compiler.unsupported.system_calls import watching_calls
-from minigrad.compiler.unsupported.untracked_randomness import UNTRACED, UntrackedRandomness
 from minigrad.engine.tracing import active
 from minigrad.reach import CacheState, Reach, is_leaf, own_attributes
 from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.util import rng
-from minigrad.util.gc_tuning import undisturbed
+from minigrad.util.memory_tuning import undisturbed
+
+# One recording at a time in a process: recordings put tracers into objects that others may reach too.
+_recordings = SimpleNamespace(lock=threading.RLock())
+if hasattr(os, "register_at_fork"):  # in a forked child nothing would release it
+    os.register_at_fork(after_in_child=lambda: setattr(_recordings, "lock", threading.RLock()))
 
 
-class _Lock:
-    """One recording at a time in a process: recordings put tracers into objects that others may reach too."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self.lock = threading.RLock()
-
-
-_recordings = _Lock()
-
-
+@dataclass(eq=False)
 class TraceSession:
     """Traces one call.
 
@@ -62,24 +54,17 @@ class TraceSession:
         replaced: places in which other recordings have put new containers that are never read.
     """
 
-    is_recorded = False  # whether the call was recorded, and left nothing that cannot be restored
-    undo: Undo
-
-    def __init__(
-        self,
-        function: Any,
-        roots: list[tuple[str, Any]],
-        varying: set[Any],
-        fetched: set[Any],
-        strict: bool = False,
-        confirms: bool = False,
-        growing: dict[int, Any] | None = None,
-        replaced: set[Any] | None = None,
-    ) -> None:
-        self.function, self.roots, self.strict, self.confirms = function, roots, strict, confirms
-        self.varying, self.fetched, self.growing = varying, fetched, growing or {}
-        self.replaced = replaced or set()
-        self.recording = Recording()
+    function: Any
+    roots: list[tuple[str, Any]]
+    varying: set[Any]
+    fetched: set[Any]
+    strict: bool = False
+    confirms: bool = False
+    growing: dict[int, Any] = field(default_factory=dict)
+    replaced: set[Any] = field(default_factory=set)
+    recording: Recording = field(default_factory=Recording, init=False)
+    undo: Undo = field(init=False)
+    is_recorded: bool = field(default=False, init=False)  # and left nothing that cannot be restored
 
     def run(self, leaves: list[Any], rebuild: Any, call: Any = None) -> Recording:
         """Call the function on the arguments and record what it does.
@@ -98,8 +83,7 @@ class TraceSession:
     def _run(self, leaves: list[Any], rebuild: Any, call: Any) -> Recording:
         recording, names = self.recording, argument_names(self.function, leaves, rebuild)
         reach = self._reach(leaves, names, rebuild)
-        containers = [x for x in rebuild.containers if x is not rebuild.options]
-        containers += [x for x in rebuild.tuples if x is not call[0] and not is_leaf(x)]
+        containers = [x for x in rebuild.objects if x is not rebuild.options and x is not call[0] and not is_leaf(x)]
         recording.state_arguments = [x for x in containers if reach.by_identity or id(x) in reach.held]
         hides = rebuild.kinds and any(row.kind == "state" for row in reach.rows)  # an iterator may hold a record
         if recording.state_arguments or hides:
@@ -195,7 +179,7 @@ class TraceSession:
             probe.reset(named)
             trace.close()
         (recording.result,) = settle(capture, result)
-        recording.refusal = trace.refusal  # type: ignore[assignment]
+        recording.refusal = trace.refusal
         self._note_reads(trace)
 
     def _assemble(
@@ -208,7 +192,8 @@ class TraceSession:
             trace.draws.check()
             check_fetched(recording, capture)
             self.is_recorded = True
-            assemble(recording, trace, capture, leaves, result, self.growing, self.replaced)
+            assemble(recording, trace, capture, leaves, result)
+            find_exempt(recording, capture, self.growing, self.replaced)
         except CompileError as error:
             recording.again |= error.again
             recording.once = error.once

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.capture.object_members import remade
+from minigrad.compiler.capture.arguments import remade
 from minigrad.compiler.capture.recording import ArrayInput, GradProbe, NumberInput
 from minigrad.compiler.ir.program import Buffer
 from minigrad.compiler.ir.view_memory import owner
 from minigrad.compiler.trace.generators import TracerGenerator
+from minigrad.compiler.trace.number_arithmetic import with_form
 from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.traced_builtins import replacement
 from minigrad.compiler.trace.traced_number import TracedNumber
@@ -103,9 +104,6 @@ class StateCapture:
             if ref.is_grad:
                 continue
             if by_value and by_value.get(id(value)) is ref:
-                if isinstance(value, (np.floating, np.integer)):
-                    self._install(ref, value, self._scalar(ref, value))
-                    continue
                 if isinstance(value, tuple):
                     for k, part in enumerate(value):
                         self._fetch(ref, part, items=(k,))
@@ -131,38 +129,30 @@ class StateCapture:
             self._install(data, present.data, self._traced(present.data, data))
         self._install(ref, present, GradProbe(present, self.grads_read))
 
-    def _scalar(self, ref: StateRef, value: Any) -> Any:
-        """Let a NumPy scalar be an input that is read from its place at each call."""
-        number = len(self.arguments) + len(self.arrays)
-        self.arrays.append(ArrayInput(ref, value, number))
-        tracer = self.trace.argument(np.asarray(value), ref.path, number)
-        tracer.mg_is_scalar = True
-        self.trace.scalars[id(tracer.mg_memory)] = ref.identity
-        return tracer
-
     def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None, items: tuple[int, ...] = ()) -> None:
-        """Let an array be an input that is read from its place at each call."""
+        """Let an array or a NumPy scalar be an input that is read from its place at each call."""
         array = value.data if type(value) is Tensor else value
-        if type(value) is Tensor and isinstance(array, np.generic):  # as of a loss
-            number = len(self.arguments) + len(self.arrays)
-            self.arrays.append(ArrayInput(ref, value, number, leaf, items))
-            tracer = self.trace.argument(np.asarray(array), ref.path, number)
-            tracer.mg_is_scalar = True
+        is_scalar = not items and isinstance(value, (np.floating, np.integer))
+        is_loss = type(value) is Tensor and isinstance(array, np.generic)
+        is_array = type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array)
+        if not (is_scalar or is_loss or is_array):
+            return
+        number = len(self.arguments) + len(self.arrays)
+        self.arrays.append(ArrayInput(ref, value, number, leaf, items))
+        tracer = self.trace.argument(np.asarray(array), ref.path, number)
+        tracer.mg_is_scalar = is_scalar or is_loss
+        if is_scalar:
+            self.trace.scalars[id(tracer.mg_memory)] = ref.identity
+            self._install(ref, value, tracer)
+        elif is_loss:
             self._install(StateRef(value, "data", "slot", ref.path), array, tracer)
-        elif type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
-            number = len(self.arguments) + len(self.arrays)
-            self.arrays.append(ArrayInput(ref, value, number, leaf, items))
-            self.trace.argument(array, ref.path, number)
 
     def _is_alone(self, array: Any) -> bool:
         """Whether no other array of the state shares its memory."""
         if array.base is None:
             return True
-        root = owner(array)
-        return (
-            not any(type(x) is np.ndarray and x is not array and owner(x) is root for _, x in self.reach.refs)
-            and array.dtype.kind in NUMERIC
-        )
+        others = (x for _, x in self.reach.refs if type(x) is np.ndarray and x is not array)
+        return array.dtype.kind in NUMERIC and all(owner(x) is not owner(array) for x in others)
 
     def note_copies(self, pairs: list[tuple[Any, Any]], options: Any) -> None:
         """Note containers and records among the arguments, and their copies with tracers, which the step gets."""
@@ -176,25 +166,20 @@ class StateCapture:
     def argument_values(self, leaves: list[Any], names: list[str]) -> list[Any]:
         """The leaves of the arguments as the step gets them."""
         values = []
-        reached = self.reach.seen
         for k, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
             new = leaf
             if type(leaf) is Tensor:
-                if id(leaf) not in reached:
-                    ref = StateRef(leaf, "data", "slot", name)
-                    if ref.identity not in self.installed:
-                        self._install(ref, leaf.data, self._argument(leaf.data, name, k))
-                        self._begin_grad(StateRef(leaf, "_grad", "slot", f"{name}.grad"), k)
-            elif type(leaf) is np.ndarray and leaf.dtype.kind in NUMERIC:
+                ref = StateRef(leaf, "data", "slot", name)
+                if id(leaf) not in self.reach.seen and ref.identity not in self.installed:
+                    self._install(ref, leaf.data, self._argument(leaf.data, name, k))
+                    self._begin_grad(StateRef(leaf, "_grad", "slot", f"{name}.grad"), k)
+            elif isinstance(leaf, np.floating) or (type(leaf) is np.ndarray and leaf.dtype.kind in NUMERIC):
                 new = self._argument(leaf, name, k)
-            elif isinstance(leaf, np.floating):
-                new = self._argument(np.asarray(leaf), name, k)
-                new.mg_is_scalar = True
-            elif isinstance(leaf, np.random.Generator) and id(leaf) not in self.generators:
-                new = self._generator(leaf)
-                self.argument_generators[id(leaf)] = k
+                new.mg_is_scalar |= isinstance(leaf, np.floating)
             elif isinstance(leaf, np.random.Generator):
-                new = self.generators[id(leaf)]
+                if id(leaf) not in self.generators:
+                    self.argument_generators[id(leaf)] = k
+                new = self._generator(leaf)
             elif isinstance(leaf, tuple) and not is_leaf(leaf):
                 new = self._traced(leaf, StateRef((leaf,), 0, "index", name))
             elif type(leaf) in (int, float) and (None, (), k) in self.varying:
@@ -203,7 +188,7 @@ class StateCapture:
         return values
 
     def _argument(self, array: Any, name: str, k: int) -> Any:
-        if type(array) is not np.ndarray:  # a NumPy scalar as the data of a Tensor
+        if type(array) is not np.ndarray:  # a NumPy scalar
             array = np.asarray(array)
         if id(array) in self.trace.known or id(owner(array)) in self.owned:
             return self.trace.state(array, name)
@@ -252,9 +237,8 @@ class StateCapture:
 
     def _builtin(self, ref: StateRef) -> Any:
         """The replacement of a builtin, for a global that hides it (traced_builtins.py)."""
-        if ref.kind != "item" or "__builtins__" not in ref.holder:
-            return MISSING
-        return self._replaced_builtin(getattr(builtins, str(ref.key), None))
+        is_global = ref.kind == "item" and "__builtins__" in ref.holder
+        return self._replaced_builtin(getattr(builtins, str(ref.key), None)) if is_global else MISSING
 
     def _replaced_builtin(self, builtin: Any) -> Any:
         new = replacement(self.trace, builtin)
@@ -277,10 +261,7 @@ class StateCapture:
             trace.buffers.append(buffer)
             return trace.input_of(buffer)
 
-        def expression(inputs: Any) -> Any:
-            return inputs[k]
-
-        expression.form = ("input", self.numbers[k].identity)  # type: ignore[attr-defined]
+        expression = with_form(lambda inputs: inputs[k], ("input", self.numbers[k].identity))
         return TracedNumber(trace, value, expression, make, k)
 
     # After the step
@@ -295,7 +276,7 @@ class StateCapture:
         remaining = sorted(b.place for b in buffers if b.kind == "argument" and b.place is not None and b.place >= 0)
         number = {old: new for new, old in enumerate(remaining)}
         for b in buffers:
-            b.place = number.get(b.place, b.place)  # type: ignore[arg-type]
+            b.place = None if b.place is None else number.get(b.place, b.place)
         self.arguments = {number[old]: leaf for old, leaf in self.arguments.items()}
         self.arrays = [x._replace(number=number[x.number]) for x in self.arrays if x.number not in unread]
 

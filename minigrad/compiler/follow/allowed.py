@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
 
-from minigrad.compiler.follow.calls import FILLING, KNOWN, METHODS, OTHERS, PLAIN, RUNNING, TEXT, is_opaque, kind_of
-from minigrad.compiler.follow.function_source import shown
-from minigrad.compiler.follow.taint import Taint, arguments
-from minigrad.compiler.follow.world import UNKNOWN, Body, World
+from minigrad.compiler.follow.taint import (
+    ACCEPTING,
+    FILLING,
+    KNOWN,
+    KNOWN_METHODS,
+    OTHERS,
+    Taint,
+    arguments,
+    is_opaque,
+    kind_of,
+)
+from minigrad.compiler.follow.user_functions import UNKNOWN, Body, World, parent_of, shown
 
 STATEMENTS = (
     *(ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.If, ast.For, ast.While, ast.Pass, ast.With),
@@ -25,6 +32,7 @@ PARTS = (
     *(ast.cmpop, ast.arguments, ast.arg),
 )
 IN_C = frozenset(name for kind in (dict, list, set, str, bytes, bytearray, memoryview) for name in dir(kind))
+OF_CONTAINERS = frozenset(name for name in IN_C if not name.startswith("__")) - {"format", "format_map", "tofile"}
 
 
 class Allowed:
@@ -37,34 +45,22 @@ class Allowed:
 
     def __init__(self, world: World, taint: Taint) -> None:
         self.world, self.taint = world, taint
-        self._own: dict[int, str] = {}
-        self._calls: dict[int, tuple[list[Body], bool]] = {}
+        self._known: dict[int, tuple[str, list[Body]]] = {}
 
     def reason(self, nodes: list[ast.AST], body: Body) -> str:
-        """What prevents tracing in these nodes of a function and in the functions that they call; "" if nothing does.
-
-        Args:
-            nodes: the nodes.
-            body: the function.
-        """
+        """What prevents tracing in these nodes of a function and in the functions that they call, else \"\"."""
         if self.world.hard is not None:
-            hard = self.world.hard
-            return f"objects that the step reaches have a method `{hard.function.__qualname__}`"
-        why = self._first(nodes, body)
-        todo, met = [self._called(nodes, body)], set[int]()
-        if self.world.operators:
-            todo.append((self.world.operators, False))
+            return f"objects that the step reaches have a method `{self.world.hard.function.__qualname__}`"
+        why, met = self._first(nodes, body), set[int]()
+        todo = [*self._called(nodes, body), *self.world.operators]
         while todo and not why:
-            bodies, is_open = todo.pop()
-            for inner in [*bodies, *(self.world.bodies if is_open else ())]:
-                if id(inner) in met or why:
-                    continue
+            inner = todo.pop()
+            if id(inner) not in met:
                 met.add(id(inner))
-                if id(inner) not in self._own:
-                    self._own[id(inner)] = self._first_of(inner)
-                    self._calls[id(inner)] = self._called(inner.nodes, inner)
-                why = self._own[id(inner)]
-                todo.append(self._calls[id(inner)])
+                if id(inner) not in self._known:
+                    self._known[id(inner)] = self._first_of(inner), self._called(inner.nodes, inner)
+                why, called = self._known[id(inner)]
+                todo += called
         return why
 
     def _first_of(self, body: Body) -> str:
@@ -83,17 +79,12 @@ class Allowed:
                 return f"{why} (line {line})"
         return ""
 
-    def _called(self, nodes: list[ast.AST], body: Body) -> tuple[list[Body], bool]:
-        """The user's functions that are called, and whether any function that the step reaches may be called."""
-        bodies, is_open = list[Body](), False
-        for node in nodes:
-            if isinstance(node, ast.Call):
-                called = self.taint.callee(node, body)
-                bodies += [called.body] if called.body is not None else []
-                is_open |= called.kind in ("unknown", "object", "library", "class", "error")
-            elif isinstance(node, ast.Attribute):
-                is_open |= node.attr in self.world.descriptors
-        return bodies, is_open
+    def _called(self, nodes: list[ast.AST], body: Body) -> list[Body]:
+        """The user's functions that may be called: all that the step reaches, if it is not known what is called."""
+        calls = [self.taint.callee(node, body) for node in nodes if isinstance(node, ast.Call)]
+        is_open = any(called.kind in ("unknown", "object", "library", "class", "error") for called in calls)
+        is_open |= any(isinstance(node, ast.Attribute) and node.attr in self.world.descriptors for node in nodes)
+        return [*(self.world.bodies if is_open else ()), *(x.body for x in calls if x.body is not None)]
 
     # Nodes
 
@@ -132,7 +123,7 @@ class Allowed:
 
     def _is_passed_on(self, x: ast.Attribute | ast.Name, body: Body) -> bool:
         """Whether a name is a function that cannot be followed, and is not only called."""
-        parent: Any = x.parent  # type: ignore[union-attr]
+        parent = parent_of(x)
         if not isinstance(x.ctx, ast.Load) or (isinstance(parent, ast.Call) and parent.func is x):
             return False
         return is_opaque(self.world.meaning(x, body), self.world)
@@ -161,14 +152,12 @@ class Allowed:
         of = f"`{shown(call.func)}`"
         gets = f"{of} gets `{shown(tainted)}`, which may be such a number" if tainted is not None else ""
         match called.kind:
-            case "source" | "user" | "ufunc" | "math":
+            case "source" | "user" | "ufunc" | "math" | "object":
                 return ""
             case "builtin":
                 return self._why_not_builtin(call, called.name, of, gets)
             case "library":
                 return gets and self._why_not_library(call, body, gets)
-            case "object":
-                return ""
             case "class" | "error" | "computing":
                 return gets and f"{gets}, and its use there cannot be followed"
             case "foreign":
@@ -199,14 +188,11 @@ class Allowed:
         name, holder = func.attr, func.value
         is_users = name in self.world.named
         if not gets and not self.taint.has(holder, body):
-            is_known = name in METHODS | FILLING | PLAIN | RUNNING | TEXT or is_users or self._is_of_container(name)
-            is_known |= self._is_object(name)
+            is_known = name in KNOWN_METHODS or name in OF_CONTAINERS or is_users or self._is_object(name)
             return "" if is_known else f"{of} is called, and what it is is not known"
         if is_users:
             return "" if name in FILLING or name not in IN_C else f"{gets or of}, and what is called is not known"
-        if name in FILLING | PLAIN | METHODS:  # those of arrays accept numbers, and those of numbers are noticed
-            return ""
-        if name == "backward" and not gets:  # of a Tensor, which only holds arrays
+        if name in ACCEPTING or (name == "backward" and not gets):  # of a Tensor, which only holds arrays
             return ""
         return f"{gets or f'{of} may look at such a number'}, and what is called is not known"
 
@@ -214,6 +200,3 @@ class Allowed:
         """Whether the objects kept under a name are layers, other known callables, or functions of the user's."""
         kinds = {kind_of(x) if self.world.of(x) is None else "user" for x in self.world.values.get(name, ())}
         return bool(kinds) and kinds <= {"user", "object", "library", "ufunc", "class"}
-
-    def _is_of_container(self, name: str) -> bool:
-        return name in IN_C and not name.startswith("__") and name not in ("format", "format_map", "tofile")

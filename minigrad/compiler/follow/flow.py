@@ -12,15 +12,15 @@ number, and the message says what prevented tracing it.
 from __future__ import annotations
 
 import ast
+import builtins
+import math
 from collections.abc import Iterator
-from types import FrameType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from minigrad.compiler.follow.allowed import Allowed
-from minigrad.compiler.follow.calls import TAKING, is_opaque, is_source, replaceable_names
-from minigrad.compiler.follow.function_source import Site, site_of
-from minigrad.compiler.follow.taint import Taint
-from minigrad.compiler.follow.world import UNKNOWN, Body, World
+from minigrad.compiler.follow.taint import OF_MATH, TAKING, Taint, is_opaque, is_source
+from minigrad.compiler.follow.user_functions import UNKNOWN, Body, Site, World, is_called, parent_of, site_of
 from minigrad.compiler.refusal import MINIGRAD
 from minigrad.reach import Reach, package_of, words
 
@@ -46,7 +46,8 @@ class Followed(NamedTuple):
 
     def reason(self, frame: FrameType | None) -> str:
         """What prevents tracing the number that is taken in a frame, "" if nothing does."""
-        return "" if frame is None else self.why.get(site_of(frame), "")  # type: ignore[arg-type]
+        site = None if frame is None else site_of(frame)
+        return "" if site is None else self.why.get(site, "")
 
 
 NOTHING = Followed(frozenset(), {}, [])
@@ -67,8 +68,7 @@ def follow(reach: Reach, step: Any) -> Followed:
         return NOTHING
     world = World(reach, function, receiver)
     world.opaque = _opaque_code(world, reach)
-    allowed = Allowed(world, Taint(world))
-    return _Sites(world, allowed).result()
+    return _sites(world, Allowed(world, Taint(world)))
 
 
 def _opaque_code(world: World, reach: Reach) -> str:
@@ -91,67 +91,80 @@ def _decorated(step: Any) -> Any:
     return step
 
 
-class _Sites:
-    """The calls that take numbers out of arrays."""
+def _sites(world: World, allowed: Allowed) -> Followed:
+    """The calls that take numbers out of arrays which can be traced, and what prevents it at others."""
+    step = world.step
+    if step.node is None:
+        return NOTHING
+    anywhere = allowed.reason(step.nodes, step)
+    sites, why_not, renames = set[Site](), dict[Site, str](), list[tuple[FunctionType, dict[str, str]]]()
+    for body in [step, *world.bodies]:
+        names = replaceable_names(body, world)
+        code, before = body.function.__code__, len(sites)
+        calls: list[Any] = [x for x in body.nodes if is_source(x)]
+        for call in calls:
+            site = code.co_filename, call.end_lineno or 0, call.end_col_offset or 0
+            if isinstance(call.func, ast.Name) and call.func.id not in names:
+                why = f"the name `{call.func.id}` is used for more than calls here, or is not the builtin"
+            elif not anywhere or body is not step or _is_inside(call, body):  # it is not known from where it is called
+                why = anywhere
+            else:
+                why = allowed.reason([x for top in _after(call, body.node) for x in ast.walk(top)], body)
+            if why:
+                why_not[site] = why
+            else:
+                sites.add(site)
+        if names and (len(sites) > before or not anywhere):
+            renames.append((body.function, names))
+    return Followed(frozenset(sites), why_not, renames if sites else [])
 
-    def __init__(self, world: World, allowed: Allowed) -> None:
-        self.world, self.allowed = world, allowed
-        self.sites: set[Site] = set()
-        self.why: dict[Site, str] = {}
-        self.renames: list[tuple[FunctionType, dict[str, str]]] = []
 
-    def result(self) -> Followed:
-        """The sites, and what prevents tracing at others."""
-        step = self.world.step
-        if step.node is None:
-            return NOTHING
-        anywhere = self.allowed.reason(step.nodes, step)
-        for body in [step, *self.world.bodies]:
-            names = replaceable_names(body, self.world)
-            is_used = False
-            calls: list[Any] = [x for x in body.nodes if is_source(x)]
-            for call in calls:
-                why = self._why(call, body, anywhere, names)
-                site = body.function.__code__.co_filename, call.end_lineno or 0, call.end_col_offset or 0
-                if why:
-                    self.why[site] = why
-                else:
-                    self.sites.add(site)
-                    is_used = True
-            if names and (is_used or not anywhere):
-                self.renames.append((body.function, names))
-        return Followed(frozenset(self.sites), self.why, self.renames if self.sites else [])
+def _is_inside(node: Any, body: Body) -> bool:
+    """Whether a call is in a function that is written inside the step."""
+    while node is not body.node and not isinstance(node, (ast.FunctionDef, ast.Lambda)):
+        node = node.parent
+    return node is not body.node
 
-    def _why(self, call: Any, body: Body, anywhere: str, names: dict[str, str]) -> str:
-        """What prevents tracing the number that a call takes.
 
-        In other functions than the step, that is whatever prevents it anywhere in the step: it is not known from where
-        they are called.
-        """
-        if isinstance(call.func, ast.Name) and call.func.id not in names:
-            return f"the name `{call.func.id}` is used for more than calls here, or is not the builtin"
-        if body is not self.world.step or self._is_inside(call, body):
-            return anywhere
-        if not anywhere:
-            return ""
-        return self.allowed.reason(list(after(call, body.node)), body)
+def replaceable_names(body: Body, world: World) -> dict[str, str]:
+    """Names in a function that mean float, int, math or functions of math and are only called, with their meanings.
 
-    def _is_inside(self, node: Any, body: Body) -> bool:
-        """Whether a call is in a function that is written inside the step."""
-        while node is not body.node:
-            node = node.parent
-            if isinstance(node, (ast.FunctionDef, ast.Lambda)) and node is not body.node:
-                return True
+    While the function is recorded, its code uses other names for them. Annotations do not count.
+    """
+    names = [x for x in body.nodes if isinstance(x, ast.Name)]
+    attributes = {x.attr for x in body.nodes if isinstance(x, ast.Attribute)}
+    skipped = {id(y) for x in body.nodes for y in _annotations(x)}
+    meanings = {}
+    for name in {x.id for x in names} - attributes - body.local - set(body.function.__code__.co_freevars):
+        uses = [x for x in names if x.id == name and id(x) not in skipped]
+        x = world.meaning(ast.Name(name, ast.Load()), body)
+        if x is math and all(_is_attribute_called(use) for use in uses):
+            meanings[name] = "math"
+        elif name in TAKING and x is getattr(builtins, name) and all(map(is_called, uses)):
+            meanings[name] = name
+        elif isinstance(x, BuiltinFunctionType) and x in OF_MATH and all(map(is_called, uses)):
+            meanings[name] = x.__name__
+    return meanings
+
+
+def _annotations(node: ast.AST) -> Iterator[ast.AST]:
+    """The names in the annotation of a local variable, which is never evaluated."""
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        yield from ast.walk(node.annotation)
+
+
+def _is_attribute_called(node: ast.AST) -> bool:
+    """Whether a name is used as in math.sqrt(x) or math.pi."""
+    parent = parent_of(node)
+    if not isinstance(parent, ast.Attribute) or not isinstance(parent.ctx, ast.Load):
         return False
-
-
-def after(node: Any, function: Any) -> Iterator[ast.AST]:
-    """All nodes that may run once an expression is reached: its statement, those that follow, and in a loop all."""
-    for top in _after(node, function):
-        yield from ast.walk(top)
+    call = parent_of(parent)
+    is_function = callable(getattr(math, parent.attr, None))
+    return not is_function or (isinstance(call, ast.Call) and call.func is parent)
 
 
 def _after(node: Any, function: Any) -> Iterator[ast.AST]:
+    """What may run once an expression is reached: its statement, those that follow, and in a loop all."""
     while not isinstance(node, ast.stmt) and node.parent is not function:
         node = node.parent
     yield node

@@ -1,18 +1,134 @@
-"""Taint analysis: which expressions may be numbers out of arrays, or contain such numbers.
+"""What calls in the user's source call, and which expressions may be numbers out of arrays, or contain such numbers.
 
-Local variables are tracked per function; attributes and variables of outer functions by their names everywhere.
+Some callees neither look at a number that they get nor pass it to code that might: their names are listed here. Local
+variables are tracked per function; attributes and variables of outer functions by their names everywhere.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
+import math
 from collections.abc import Iterator
-from typing import Any
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
 
-from minigrad.compiler.follow.calls import FILLING, PLAIN_RESULT, Callee, callee
-from minigrad.compiler.follow.world import Body, World
+import numpy as np
+
+from minigrad import nn, optim
+from minigrad.compiler.follow.user_functions import NUMERIC_PACKAGES, UNKNOWN, Body, World, name_of
+from minigrad.reach import STANDARD, package_of
+from minigrad.reach.contents import HEAP_TYPE
+from minigrad.tensor.tensor import Tensor
+
+TAKING = frozenset({"float", "int"})
+# Builtins that compute with numbers by their methods or pass them on, or ask for their value, which is noticed.
+KNOWN = TAKING | {"max", "min", "sum", "abs", "list", "tuple", "len", "enumerate", "zip", "isinstance", "print"}
+KNOWN |= {"round", "bool", "reversed", "str", "repr", "divmod", "any", "all"}
+PLAIN_RESULT = frozenset({"len", "isinstance", "bool", "str", "repr", "range", "any", "all", "hasattr", "print"})
+PLAIN_RESULT |= {"type"}
+# Builtins that may be called with anything except numbers out of arrays.
+OTHERS = frozenset({"range", "sorted", "set", "dict", "frozenset", "iter", "next", "hasattr", "type", "issubclass"})
+OTHERS |= {"callable", "super", "slice", "pow", "getattr", "id", "format", "complex", "bytes"}
+FILLING = frozenset({"append", "appendleft", "update", "setdefault", "extend", "insert"})  # store their arguments
+PLAIN = frozenset({"get", "items", "values", "keys", "pop", "popleft", "popitem", "clear", "copy"})
+_KINDS = (np.ndarray, Tensor, np.random.Generator, np.ufunc)
+METHODS = frozenset(name for kind in _KINDS for name in dir(kind) if name[0] != "_")
+METHODS -= {"backward", "dump", "dumps", "tofile"}
+RUNNING = frozenset(name for kind in (nn.Module, optim.Optimizer) for name in dir(kind) if name[0] != "_")
+RUNNING |= {"backward", "step", "zero_grad", "get_last_lr", "forward"}  # minigrad's methods that run hooks
+TEXT = frozenset(name for name in dir(str) if name[0] != "_") - {"format", "format_map"}
+ACCEPTING = FILLING | PLAIN | METHODS  # those of arrays accept numbers, and those of numbers are noticed
+KNOWN_METHODS = ACCEPTING | RUNNING | TEXT
+COMPUTING = frozenset({"itertools", "collections", "re", "string", "typing", "time", "random", "warnings"})
+# Functions of math that programs compute again from the number in each call.
+DECIDING = frozenset({math.isnan, math.isinf, math.isfinite})
+THROUGH = frozenset({
+    *(math.sqrt, math.exp, math.log, math.log2, math.log10, math.log1p, math.expm1, math.sin, math.cos, math.tan),
+    *(math.tanh, math.sinh, math.cosh, math.atan, math.asin, math.acos, math.erf, math.fabs, math.degrees),
+    *(math.radians, math.exp2),
+})  # fmt: skip
+OF_MATH = DECIDING | THROUGH
 
 Key = tuple[Any, str]  # (body, variable), ("attr", attribute), ("outer", variable) or (body, "return")
+
+
+class Callee(NamedTuple):
+    """What a call calls.
+
+    Attributes:
+        kind: "source" (takes a number out of an array), "user", "builtin", "math", "ufunc", "library" (NumPy or
+            minigrad), "object" (a callable of minigrad's or of a user's class), "error" (a class of exceptions),
+            "class" (a user's), "computing" (a module of Python's that only computes), "foreign" (any other code) or
+            "unknown".
+        name: of the function, the method or the builtin.
+        body: of a function of the user's.
+    """
+
+    kind: str
+    name: str = ""
+    body: Body | None = None
+
+
+def callee(call: ast.Call, body: Body, world: World) -> Callee:
+    """Determine what a call calls."""
+    func = call.func
+    name = name_of(func)
+    if is_source(call) and isinstance(func, ast.Attribute):
+        return Callee("source", name)
+    x = world.meaning(func, body)
+    if x is UNKNOWN:
+        return Callee("unknown", name)
+    if isinstance(func, ast.Name) and x is getattr(builtins, name, UNKNOWN):
+        if isinstance(x, type) and issubclass(x, BaseException):
+            return Callee("error", name)
+        return Callee("source" if is_source(call) else "builtin", name)
+    inner = world.of(x)
+    if inner is not None:
+        return Callee("user", name, inner)
+    return Callee(kind_of(x), name)
+
+
+def kind_of(x: Any) -> str:
+    """The kind of callee of an object that is not a function of the user's."""
+    if isinstance(x, np.ufunc):
+        return "ufunc"
+    if isinstance(x, MethodType):
+        return "library" if package_of(x.__func__) in NUMERIC_PACKAGES else "foreign"
+    if isinstance(x, type) and issubclass(x, BaseException):
+        return "error"
+    if isinstance(x, (FunctionType, BuiltinFunctionType, type)):
+        if isinstance(x, BuiltinFunctionType) and x in OF_MATH:
+            return "math"
+        if isinstance(x, BuiltinFunctionType) and not isinstance(x.__self__, (ModuleType, type(None))):
+            return "foreign"
+        root = package_of(x)
+        if root in NUMERIC_PACKAGES:
+            return "library"
+        if type(x) is type and x.__flags__ & HEAP_TYPE and root not in STANDARD:
+            return "class"
+        return "computing" if root.lstrip("_") in COMPUTING or root == "math" else "foreign"
+    calls = (vars(base).get("__call__") for base in type(x).__mro__)
+    is_known = package_of(x) in NUMERIC_PACKAGES or any(isinstance(call, FunctionType) for call in calls)
+    return "object" if is_known else "foreign"
+
+
+def is_opaque(x: Any, world: World) -> bool:
+    """Whether an object is a function that is neither the user's nor known. Classes are judged by their instances."""
+    if not callable(x) or isinstance(x, type) or x is UNKNOWN or world.of(x) is not None:
+        return False
+    if x is getattr(builtins, getattr(x, "__name__", ""), UNKNOWN):
+        return x.__name__ not in KNOWN | OTHERS
+    return kind_of(x) == "foreign"
+
+
+def is_source(node: ast.AST) -> bool:
+    """Whether an expression may take a number out of an array."""
+    if not isinstance(node, ast.Call) or node.keywords:
+        return False
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr == "item" and not node.args
+    return isinstance(node.func, ast.Name) and node.func.id in TAKING and len(node.args) == 1
 
 
 class Taint:
@@ -33,7 +149,7 @@ class Taint:
                     self._spread(node, body)
                 if isinstance(body.node, ast.Lambda) and self.has(body.node.body, body):
                     self.names.add((body, "return"))
-            bodies += [b for b in world.known() if b not in bodies]
+            bodies += [b for b in world.known.values() if b not in bodies]
             if len(self.names) == before:
                 break
 
@@ -152,15 +268,11 @@ class Taint:
             for part, x in pairs:
                 self._assign(part, x, body)
             return
-        if isinstance(target, ast.Name):
-            self._add_origin(target, value, body)
+        key, origin = self.key(target, body), self.key(value, body)
+        if isinstance(target, ast.Name) and key is not None and origin not in (None, key):
+            self.origins.setdefault(key, set()).add(origin)
         if self.has(value, body):
             self._mark(target, body, inside or isinstance(target, ast.Subscript))
-
-    def _add_origin(self, target: ast.Name, value: ast.AST, body: Body) -> None:
-        key, origin = self.key(target, body), self.key(value, body)
-        if key is not None and origin is not None and key != origin:
-            self.origins.setdefault(key, set()).add(origin)
 
     def _iterate(self, target: ast.AST, source: ast.AST, body: Body) -> None:
         """Taint the target of `for target in source`. Keys and counters are not numbers out of arrays."""
@@ -177,8 +289,9 @@ class Taint:
                 for part, x in zip(pair, source.args, strict=True):
                     self._iterate(part, x, body)
                 return
-            if called.kind == "unknown" and called.name == "items" and len(pair) == 2 and not source.args:
-                self._iterate(pair[1], source.func.value, body)  # type: ignore[attr-defined]
+            is_items = called.kind == "unknown" and called.name == "items" and not source.args
+            if is_items and len(pair) == 2 and isinstance(source.func, ast.Attribute):
+                self._iterate(pair[1], source.func.value, body)
                 return
         self._assign(target, source, body)
 
@@ -203,7 +316,7 @@ def arguments(call: ast.Call) -> list[Any]:
 
 def bound(call: ast.Call, body: Body) -> Iterator[tuple[str, ast.AST]]:
     """Pairs of a parameter and the argument that it gets. Any parameter may get a starred argument."""
-    names = body.parameters[1:] if body.is_bound else body.parameters
+    names = body.parameters[1:] if body.receiver is not UNKNOWN else body.parameters
     for k, x in enumerate(call.args):
         if any(isinstance(y, ast.Starred) for y in call.args[: k + 1]):
             parameters = body.everything

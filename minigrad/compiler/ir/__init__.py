@@ -4,8 +4,8 @@
   operations: what ops compute
 - rewriter: programs built again through rules; patterns: the left sides of rules that are equations; predicates: of
   values
-- view_memory: memories, and views as steps; layout: how an array lies in the memory of another
+- view_memory: memories, views as steps, and where an array lies in the memory of another
 - checks: which checks of values are needed, and when
 - kernel: ops that run together, and in which loops; pysyntax: names, numbers and indices as Python source
-- evaluate: the values of programs on exact arrays; random_inputs: for these
+- evaluate: the values of programs on random inputs, as exact arrays
 """

@@ -7,23 +7,20 @@ functions may raise too, and count as checks there; `barrier` is the last of bot
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
+from numpy._core import umath
 
 from minigrad.compiler.ir.kernel import FLOATS, NUMBERS
-from minigrad.compiler.ir.program import EXACT, VIEWS, Op, Program, Value
+from minigrad.compiler.ir.predicates import EVERYTHING, Range, content, is_within, limits, overlap, range_of
+from minigrad.compiler.ir.program import EXACT, Op, Program, Value
 from minigrad.compiler.ir.typing import make
 
-Range = tuple[float, float]
-EVERYTHING: Range = (-math.inf, math.inf)
-SETTING: Any = getattr(np._core.umath, "_extobj_contextvar", None)  # type: ignore[attr-defined]
+SETTING: Any = getattr(umath, "_extobj_contextvar", None)
 _last_setting: tuple[Any, bool] = (None, False)  # NumPy's setting when it was read last, and whether errors raise
 COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
 CLOSE = {8: (1e-9, 1e-12), 4: (1e-4, 1e-6), 2: (1e-2, 1e-3)}  # relative and absolute distance, by the size of a float
-DEEP = 20  # ops that are looked at behind a value for its range
-ALONG = {np.argsort: -1, np.argmax: None, np.argmin: None}  # functions that return indices along an axis, its default
 
 
 def barrier(program: Program) -> int:
@@ -90,7 +87,7 @@ def checks_first(program: Program) -> Program:
     for op in program.ops:
         if op.name == "check" and (root := content(op.operands[0])) in needed:
             low, high = needed.pop(root)
-            if not is_within(range_of(root), (low, high)):
+            if root.dtype.kind == "f" or not is_within(range_of(root), (low, high)):
                 params = {"low": low, "high": high} | ({"decides": True} if root in decides else {})
                 checks.append(Op("check", (root,), params, (), op.note))
     if len(ops) == len(program.ops):
@@ -104,7 +101,7 @@ def checked_ranges(program: Program) -> dict[Value, Range]:
     for op in program.ops:
         if op.name == "check":
             root = content(op.operands[0])
-            ranges[root] = _both(ranges.get(root, EVERYTHING), (op.params["low"], op.params["high"]))
+            ranges[root] = overlap(ranges.get(root, EVERYTHING), (op.params["low"], op.params["high"]))
     return ranges
 
 
@@ -163,101 +160,3 @@ def _out_of_range(x: Value, low: Any, high: Any) -> list[Op]:
     if len(sides) > 1:
         sides.append(make("logical_or", *(side.out for side in sides)))
     return [*sides, make("any", sides[-1].out, axes=axes)] if sides else []
-
-
-# Ranges
-
-
-def content(v: Value) -> Value:
-    """The value whose elements v has, perhaps in another order, repeated, or in a wider integer dtype."""
-    while True:
-        op = v.op
-        same = op.name in ("reshape", "transpose", "copy", "broadcast") or (op.name == "cast" and _is_wider(op))
-        if not same or not v.size or not isinstance(op.ins[0], Value):
-            return v
-        v = op.ins[0]
-
-
-def _is_wider(op: Op) -> bool:
-    (x,) = op.ins
-    if not isinstance(x, Value):
-        return False
-    kinds = op.out.dtype.kind + x.dtype.kind
-    return kinds in ("ii", "uu", "iu") and np.can_cast(x.dtype, op.out.dtype)
-
-
-def is_within(inner: Range, outer: Range) -> bool:
-    """Whether the inner range lies within the outer one."""
-    return outer[0] <= inner[0] and inner[1] <= outer[1]
-
-
-def range_of(v: Value, depth: int = 0) -> Range:
-    """A range in which the integers of v lie in every call."""
-    op = v.op
-    if v.dtype.kind not in "iub" or depth > DEEP:
-        return EVERYTHING
-    own: Range = (0, math.inf) if v.dtype.kind == "u" else (0, 1) if v.dtype.kind == "b" else EVERYTHING
-    return _both(own, _by_operation(op, v, [range_of_operand(x, depth + 1) for x in op.ins]))
-
-
-def range_of_operand(x: Any, depth: int) -> Range:
-    """The range of a value or a literal."""
-    return range_of(x, depth) if isinstance(x, Value) else (x, x) if isinstance(x, (bool, int)) else EVERYTHING
-
-
-def _by_operation(op: Op, v: Value, ins: list[Range]) -> Range:
-    name, params = op.name, op.params
-    if name in VIEWS or name in ("copy", "broadcast", "gather"):
-        return ins[0]
-    if name == "cast":
-        return ins[0] if _is_wider(op) else EVERYTHING
-    if name == "full":
-        return params["value"], params["value"]
-    if name == "input":
-        array = params["buffer"].array if params["buffer"].is_constant else None
-        return EVERYTHING if array is None or not array.size else (int(array.min()), int(array.max()))
-    if name in ("concatenate", "where"):
-        parts = ins[name == "where" :]
-        return min(low for low, _ in parts), max(high for _, high in parts)
-    if name in ("maximum", "minimum"):
-        choose = max if name == "maximum" else min
-        return choose(ins[0][0], ins[1][0]), choose(ins[0][1], ins[1][1])
-    if name in ("add", "subtract"):
-        (a, b), (c, d) = ins
-        sums = (a + c, b + d) if name == "add" else (a - d, b - c)
-        return sums if is_within(sums, limits(v)) else EVERYTHING  # else integers may overflow
-    if name == "remainder" and ins[1][0] == ins[1][1] > 0:
-        return 0, ins[1][0] - 1
-    if name == "call":
-        return _index_range(op)
-    return _random_range(op) if name == "random" else EVERYTHING
-
-
-def _index_range(op: Op) -> Range:
-    """The range of what np.argsort and the like return: indices along an axis of their operand."""
-    params, x = op.params, op.operands[0] if op.operands else None
-    if x is None or params["function"] not in ALONG or len(params["args"]) > 2:
-        return EVERYTHING
-    default = params["kwargs"].get("axis", ALONG[params["function"]])
-    axis = params["args"][1] if len(params["args"]) > 1 else default
-    if not (axis is None or type(axis) is int):
-        return EVERYTHING
-    return 0, (x.size if axis is None else x.shape[axis]) - 1
-
-
-def _random_range(op: Op) -> Range:
-    args, kwargs = op.params["args"], op.params["kwargs"]
-    if op.params["method"] == "permutation" and len(args) == 1 and type(args[0]) is int and not kwargs:
-        return 0, args[0] - 1
-    return EVERYTHING
-
-
-def limits(v: Value) -> Range:
-    """The range of a dtype."""
-    if v.dtype.kind not in "iu":
-        return (0, 1) if v.dtype.kind == "b" else EVERYTHING
-    return int(np.iinfo(v.dtype).min), int(np.iinfo(v.dtype).max)
-
-
-def _both(a: Range, b: Range) -> Range:
-    return max(a[0], b[0]), min(a[1], b[1])

@@ -3,20 +3,21 @@
 The space of a kernel is the shape that all its values broadcast to. Axes that all values and reductions treat alike are
 merged, so that most kernels have one or two. A value has some of the axes in full and is 1 along the others.
 
-A `Nest` is a loop nest over some axes. Within it, a reduction over the last axis alone ends a *phase*: a pass over one
-row. Its result, one number per row, is available to the next phase over the same row. Any other reduction ends the
-nest: its result is available when the nest has ended. So batch norm's forward pass is a nest that sums columns, one
-over the columns alone, and so on; layer norm's is one nest of several phases.
+A row is what a loop nest does for one index of all axes but the last. It consists of passes over the last axis. A
+reduction over that axis alone ends a pass: its result, one number per row, is available to the next pass over the same
+row. Any other reduction ends the loop nest: its result is available when that has ended. So batch norm's forward pass
+is a loop nest that sums columns, one over the columns alone, and so on; layer norm's is one of several passes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, Op, Value
+from minigrad.compiler.ir.program import REDUCTIONS, VIEWS, Op, Value
 
 Axes = tuple[int, ...]
 MAX_RECOMPUTED = 12  # operations that are cheaper to do again than a value is to keep
@@ -25,9 +26,7 @@ EXPENSIVE = frozenset({
     "exp2", "log2", "log10", "sin", "cos", "tan", "arctan", "arctan2", "sinh",
     "cosh", "arcsin", "arccos", "hypot", "remainder", "fmod", "cbrt",
 })  # fmt: skip
-NUMBERS = {
-    np.dtype(name) for name in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-}
+NUMBERS = {np.dtype(code) for code in ("?", *np.typecodes["AllInteger"])}
 FLOATS = {np.dtype("float32"): "32", np.dtype("float64"): "64"}
 
 
@@ -51,7 +50,7 @@ class Kernel:
         self.alias = {op.out: op.operands[0] for op in self.ops if op.name == "reshape"}
         self._find_axes([*self.ins, *inner])
         self.schedule = Schedule(self)
-        self.reads: dict[Value, set[tuple[float, float]]] = {}  # nests and phases in which an operand is read
+        self.reads: dict[Value, set[tuple[float, float]]] = {}  # loop nests and passes in which an operand is read
 
     def real(self, v: Value) -> Value:
         """The value from which v differs by axes of size 1 only, or v."""
@@ -104,55 +103,65 @@ class Kernel:
         if (self.axes(x), x.dtype) != (self.axes(out), out.dtype) or x not in self.ins:
             return False
         home = self.schedule.place[self.real(out)]
-        return home.how == "inner" and max(self.reads.get(x, set()), default=(-1, -1)) <= (home.nest, home.phase)
+        return home.how == "element" and max(self.reads.get(x, set()), default=(-1, -1)) <= home[:2]
 
 
-class Nest:
-    """A loop nest over some axes: phases over the last, for each index of the others.
+class Pass:
+    """A pass over a row.
 
-    `inner[p]` are the ops that are computed for every element in phase p, `row[p]` those that are computed once per row
-    before phase p, `reductions[p]` those whose operand is computed or read in phase p.
+    `per_row` are the ops that are computed once before it, `per_element` those that are computed for every element,
+    `reductions` those whose operand is computed or read in it.
     """
+
+    def __init__(self) -> None:
+        self.per_row: list[Op] = []
+        self.per_element: list[Op] = []
+        self.reductions: list[Op] = []
+
+
+class LoopNest:
+    """A loop nest over some axes, and its passes over the last one."""
 
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
-        self.inner: list[list[Op]] = [[]]
-        self.row: list[list[Op]] = [[]]
-        self.reductions: list[list[Op]] = [[]]
+        self.passes = [Pass()]
 
-    def reach(self, phase: int) -> None:
-        """Extend the lists up to a phase."""
-        while len(self.inner) <= phase:
-            self.inner.append([])
-            self.row.append([])
-            self.reductions.append([])
+    def at(self, number: int) -> Pass:
+        """A pass, which may be a new one."""
+        self.passes += [Pass() for _ in range(len(self.passes), number + 1)]
+        return self.passes[number]
 
 
-class Place:
-    """Where a value is computed: nest, phase, and how ("inner", "row", or "total": after the nest has ended)."""
+class Place(NamedTuple):
+    """Where a value is computed: loop nest, pass, and how ("element", "row", or "total": after the nest has ended)."""
 
-    __slots__ = ("how", "nest", "phase")
-
-    def __init__(self, nest: int, phase: int, how: str) -> None:
-        self.nest, self.phase, self.how = nest, phase, how
+    nest: int
+    number: int  # of the pass
+    how: str
 
 
 class Schedule:
-    """The loop nests of a kernel in order, and the place of every op."""
+    """The loop nests of a kernel in order, and the place of every op.
+
+    `arrays` are the values that are stored in memory, `rows` those of which one row is stored for a later pass over it.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.nests: list[Nest] = []
+        self.nests: list[LoopNest] = []
         self.place: dict[Value, Place] = {}
+        self.read_in: dict[Op, tuple[int, int]] = {}  # by reduction the loop nest and pass of its operand
         for op in self._by_stages():
             if op.name in REDUCTIONS and kernel.reduced_axes(op):
                 self._reduction(op)
             else:  # a sum over axes of size 1 too
                 self._elementwise(op)
-        self._find_saved()
+        self.rows: set[Value] = set()
+        self.arrays: set[Value] = {kernel.real(v) for v in kernel.outs}
+        self._find_stored()
 
     def _by_stages(self) -> list[Op]:
-        """The ops, ordered by the number of nests that they wait for; small values come first among equals.
+        """The ops, ordered by the number of loop nests that they wait for; small values come first among equals.
 
         So everything that can be summed in one loop nest over the space is.
         """
@@ -171,7 +180,7 @@ class Schedule:
         return sorted(keys, key=keys.__getitem__)
 
     def _ends_a_nest(self, op: Op) -> bool:
-        """Whether a value is available only when the nest over its operand has ended."""
+        """Whether a value is available only when the loop nest over its operand has ended."""
         if op.name not in REDUCTIONS or not (reduced := self.kernel.reduced_axes(op)):
             return False
         axes = self.kernel.axes(op.operands[0])
@@ -180,130 +189,100 @@ class Schedule:
     # Places
 
     def _elementwise(self, op: Op) -> None:
-        axes = self.kernel.axes(op.out)
+        axes, everything = self.kernel.axes(op.out), tuple(range(len(self.kernel.sizes)))
         for number in self._candidates(op.operands):
             nest = self.nests[number]
-            if nest.axes == axes:
-                phase = self._phase(op.operands, number, "inner")
-                if phase is not None:
-                    nest.reach(phase)
-                    nest.inner[phase].append(op)
-                    self.place[op.out] = Place(number, phase, "inner")
-                    return
-            elif axes and nest.axes[:-1] == axes:
-                phase = self._phase(op.operands, number, "row")
-                if phase is not None:
-                    nest.reach(phase)
-                    nest.row[phase].append(op)
-                    self.place[op.out] = Place(number, phase, "row")
-                    return
-        everything = tuple(range(len(self.kernel.sizes)))
-        if axes and axes == everything[:-1]:  # for the rows of a nest that will follow
-            self.nests.append(Nest(everything))
-            self.nests[-1].row[0].append(op)
-            self.place[op.out] = Place(len(self.nests) - 1, 0, "row")
-            return
-        self.nests.append(Nest(axes))
-        self.nests[-1].inner[0].append(op)
-        self.place[op.out] = Place(len(self.nests) - 1, 0, "inner")
+            how = "element" if nest.axes == axes else "row" if axes and nest.axes[:-1] == axes else ""
+            if how and (first := self._first_pass(op.operands, number, how)) is not None:
+                self.place[op.out] = Place(number, first, how)
+                break
+        else:
+            is_before_rows = bool(axes) and axes == everything[:-1]  # of a loop nest that will follow
+            self.place[op.out] = Place(len(self.nests), 0, "row" if is_before_rows else "element")
+            self.nests.append(LoopNest(everything if is_before_rows else axes))
+        home = self.place[op.out]
+        own = self.nests[home.nest].at(home.number)
+        (own.per_row if home.how == "row" else own.per_element).append(op)
 
     def _reduction(self, op: Op) -> None:
         x = self.kernel.real(op.operands[0])
-        axes, reduced = self.kernel.axes(x), self.kernel.reduced_axes(op)
-        number, phase, how = self._nest_over(x, axes)
-        nest = self.nests[number]
-        nest.reductions[phase].append(op)
-        ends_phase = how == "inner" and reduced == axes[-1:] and len(axes) > 1
-        if ends_phase:
-            nest.reach(phase + 1)
-            self.place[op.out] = Place(number, phase + 1, "row")
+        axes, home = self.kernel.axes(x), self.place.get(x)
+        if home is None or home.how == "total":
+            fitting = [number for number in self._candidates([x]) if self.nests[number].axes == axes]
+            home = Place(fitting[0] if fitting else len(self.nests), 0, "element")
+            if not fitting:
+                self.nests.append(LoopNest(axes))
+        self.read_in[op] = home[:2]
+        nest = self.nests[home.nest]
+        nest.at(home.number).reductions.append(op)
+        if home.how == "element" and self.kernel.reduced_axes(op) == axes[-1:] and len(axes) > 1:
+            nest.at(home.number + 1)
+            self.place[op.out] = Place(home.nest, home.number + 1, "row")
         else:
-            self.place[op.out] = Place(number, phase, "total")
-
-    def _nest_over(self, x: Value, axes: Axes) -> tuple[int, int, str]:
-        """Nest, phase and how a reduction meets the elements of its operand."""
-        home = self.place.get(x)
-        if home is not None and home.how != "total":
-            return home.nest, home.phase, home.how
-        for number in self._candidates([x]):
-            if self.nests[number].axes == axes:
-                return number, 0, "inner"
-        self.nests.append(Nest(axes))
-        return len(self.nests) - 1, 0, "inner"
+            self.place[op.out] = Place(home.nest, home.number, "total")
 
     def _candidates(self, operands: list[Value]) -> range:
-        """The nests in which all operands are available."""
-        first = 0
-        for x in operands:
-            home = self.place.get(self.kernel.real(x))
-            if home is not None:
-                first = max(first, home.nest + (home.how == "total"))
-        return range(first, len(self.nests))
+        """The loop nests in which all operands are available."""
+        homes = [self.place[x] for x in map(self.kernel.real, operands) if x in self.place]
+        return range(max((home.nest + (home.how == "total") for home in homes), default=0), len(self.nests))
 
-    def _phase(self, operands: list[Value], number: int, how: str) -> int | None:
-        """The first phase of a nest in which all operands are available, None if there is none."""
-        phase = 0
-        for x in operands:
-            home = self.place.get(self.kernel.real(x))
-            if home is not None and home.nest == number:
-                if how == "row" and home.how == "inner":
-                    return None
-                phase = max(phase, home.phase)
-        return phase
+    def _first_pass(self, operands: list[Value], number: int, how: str) -> int | None:
+        """The first pass of a loop nest in which all operands are available, None if there is none."""
+        homes = [self.place[x] for x in map(self.kernel.real, operands) if x in self.place]
+        homes = [home for home in homes if home.nest == number]
+        if how == "row" and any(home.how == "element" for home in homes):
+            return None
+        return max((home.number for home in homes), default=0)
 
     # Values that are stored
 
-    def _find_saved(self) -> None:
-        """Find the values of one phase that are stored for another: in a row, or in an array."""
+    def _find_stored(self) -> None:
+        """Find the values of one pass that are stored for another: in a row, or in an array."""
         kernel = self.kernel
-        self.rows: set[Value] = set()
-        self.arrays: set[Value] = {kernel.real(v) for v in kernel.outs}
-        pending = [(op, self._phase_of(op)) for op in kernel.ops if op.name != "reshape"]
-        seen: set[tuple[int, tuple[int, int]]] = set()
+        pending = [(op, self.read_in.get(op) or self.place[op.out][:2]) for op in kernel.ops if op.name != "reshape"]
+        seen: set[tuple[Value, tuple[int, int]]] = set()
         while pending:
-            op, phase = pending.pop()
+            op, at = pending.pop()
             for x in map(kernel.real, op.operands):
                 home = self.place.get(x)
-                if home is None or home.how == "total" or (home.nest, home.phase) == phase or (id(x), phase) in seen:
+                if home is None or home.how == "total" or home[:2] == at or (x, at) in seen:
                     continue
-                if home.how == "row" and home.nest == phase[0]:
+                in_nest = home.nest == at[0]
+                if home.how == "row" and in_nest:
                     continue
-                seen.add((id(x), phase))
-                if x in self.arrays or (x in self.rows and home.nest == phase[0]):
+                seen.add((x, at))
+                if x in self.arrays or (x in self.rows and in_nest):
                     continue
-                same_axes = home.how == "inner" and kernel.axes(x) == self.nests[phase[0]].axes
+                same_axes = home.how == "element" and kernel.axes(x) == self.nests[at[0]].axes
                 if same_axes and self.is_cheap(x):
-                    pending.append((x.op, phase))
-                elif same_axes and home.nest == phase[0] and len(kernel.axes(x)) > 1:
+                    pending.append((x.op, at))
+                elif same_axes and in_nest and len(kernel.axes(x)) > 1:
                     self.rows.add(x)
                 else:
                     self.arrays.add(x)
 
-    def _phase_of(self, op: Op) -> tuple[int, int]:
-        """Nest and phase in which an op is computed; of a reduction, where its operand is read."""
-        if op.name in REDUCTIONS and self.kernel.reduced_axes(op):
-            for number, nest in enumerate(self.nests):
-                for p, ops in enumerate(nest.reductions):
-                    if op in ops:
-                        return number, p
-        home = self.place[op.out]
-        return home.nest, home.phase
-
     def is_cheap(self, v: Value) -> bool:
         """Whether a value may be computed again where it is needed: by few ops, from at most two arrays of its size."""
-        kernel, operations, leaves = self.kernel, 0, set[Value]()
-        pending = [v]
-        while pending:
-            x = kernel.real(pending.pop())
-            home = self.place.get(x)
-            if home is None or home.how != "inner" or (x in self.arrays and x is not v):
-                if kernel.axes(x) == kernel.axes(v):
-                    leaves.add(x)
-                continue
-            if x.op.name in EXPENSIVE:
-                return False
-            operations += 1
-            pending += x.op.operands
-            if operations > MAX_RECOMPUTED or len(leaves) > 2:
-                return False
-        return len(leaves) <= 2
+        kernel = self.kernel
+
+        def is_there(x: Value) -> bool:
+            home = self.place.get(kernel.real(x))
+            return home is None or home.how != "element" or kernel.real(x) in self.arrays
+
+        leaves = recipe(v, is_there, MAX_RECOMPUTED)
+        return leaves is not None and len({kernel.real(x) for x in leaves if kernel.axes(x) == kernel.axes(v)}) <= 2
+
+
+def recipe(v: Value, is_there: Callable[[Value], bool], limit: int) -> set[Value] | None:
+    """The values that are there from which v is computed, by at most `limit` cheap ops; None if it takes more."""
+    operations, leaves, pending = 0, set[Value](), [v]
+    while pending:
+        x = pending.pop()
+        if x is not v and is_there(x):
+            leaves.add(x)
+            continue
+        operations += x.op.name not in VIEWS
+        if operations > limit or x.op.name in EXPENSIVE:
+            return None
+        pending += x.op.operands
+    return leaves

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, ArgSlot, Op
 from minigrad.compiler.ir.typing import real_index
+from minigrad.compiler.ir.view_memory import viewed, viewed_through
 from minigrad.ops.special import WHOLE
 
 Function = Callable[..., Any]
@@ -52,19 +53,8 @@ def _where(op: Op) -> Function:
     return lambda c, x, y: np.asarray(np.where(c, x, y), dtype)
 
 
-def _slice(op: Op, *, bounds: Any) -> Function:
-    index = tuple(slice(*b) for b in bounds)
-    return lambda x: x[index]
-
-
 def _set_slice(op: Op, *, steps: Any) -> Function:
-    places = np.arange(op.out.size).reshape(op.out.shape)
-    for name, how in steps:
-        if name == "slice":
-            places = places[tuple(slice(*b) for b in how)]
-        else:
-            places = places.reshape(how) if name == "reshape" else places.transpose(how)
-    places = places.reshape(-1)
+    places = viewed_through(np.arange(op.out.size).reshape(op.out.shape), steps).reshape(-1)
 
     def set_slice(x: Any, y: Any) -> Any:
         flat = np.copy(x).reshape(-1)
@@ -100,7 +90,7 @@ FUNCTIONS: dict[str, Callable[..., Function]] = {
     "convolution": lambda op, *, function, settings, shape: partial(function, **dict(settings)),
     "reshape": lambda op, *, shape: lambda x: np.reshape(x, shape),
     "transpose": lambda op, *, axes: lambda x: np.transpose(x, axes),
-    "slice": _slice,
+    "slice": lambda op, *, bounds: lambda x: viewed(x, ("slice", bounds)),
     "set_slice": _set_slice,
     "concatenate": lambda op, *, axis: lambda *arrays: np.concatenate(arrays, axis),
     "gather": _gather,

@@ -58,7 +58,7 @@ The ops, with operands x, y, ... Those that are "elementwise" broadcast as in Nu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -77,17 +77,8 @@ REDUCTIONS: dict[str, np.ufunc] = {
 UFUNCS: dict[str, np.ufunc] = {
     f.__name__: f for f in vars(np).values() if isinstance(f, np.ufunc) and f.nout == 1 and f.signature is None
 }
-EXACT = VIEWS | {
-    "full",
-    "random",
-    "set_slice",
-    "concatenate",
-    "gather",
-    "where",
-    "broadcast",
-    "copy",
-    "call",
-}  # do not round
+# do not round
+EXACT = VIEWS | {"full", "random", "set_slice", "concatenate", "gather", "where", "broadcast", "copy", "call"}
 EXACT |= {"maximum", "minimum", "fmax", "fmin", "negative", "absolute", "sign", "floor", "ceil", "max", "min"}
 COMMUTATIVE = frozenset({"add", "multiply", "maximum", "minimum", "equal", "not_equal", "logical_and", "logical_or"})
 ELEMENTWISE = frozenset(UFUNCS) | {"erf", "normal_cdf", "where", "cast", "broadcast"}
@@ -275,6 +266,13 @@ class Program:
 
 def _short(x: Any) -> str:
     return x.name if isinstance(x, Buffer) else getattr(x, "__name__", None) or repr(x)
+
+
+def origin(x: Value, through: Collection[str] = VIEWS) -> Value:
+    """The value that x is made from by nothing but ops with these names."""
+    while x.op.name in through:
+        x = x.op.operands[0]
+    return x
 
 
 def without_dead_code(program: Program) -> Program:

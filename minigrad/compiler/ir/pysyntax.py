@@ -66,27 +66,18 @@ def slices(bounds: Any, shape: Any) -> str:
     return ", ".join(texts) or "..."
 
 
-def index_text(template: tuple[Any, ...], arrays: list[str]) -> str:
-    """An index, as the text between brackets."""
+def index_text(template: tuple[Any, ...], arrays: list[str], in_brackets: bool = True) -> str:
+    """An index, as the text between brackets or as the items of a tuple."""
     parts = []
     for p in template:
         if isinstance(p, ArgSlot):
             parts.append(arrays[p.k])
-        elif isinstance(p, tuple):
+        elif not isinstance(p, tuple):
+            parts.append("..." if p is Ellipsis else str(p))
+        elif in_brackets:
             parts.append(":".join("" if b is None else str(b) for b in (p if p[2] is not None else p[:2])))
         else:
-            parts.append("..." if p is Ellipsis else str(p))
-    return ", ".join(parts)
-
-
-def tuple_text(template: tuple[Any, ...], arrays: list[str]) -> str:
-    """An index as the items of a tuple."""
-    parts = []
-    for p in template:
-        if isinstance(p, tuple):
             parts.append(f"slice({p[0]}, {p[1]}, {p[2]})")
-        else:
-            parts.append(arrays[p.k] if isinstance(p, ArgSlot) else "..." if p is Ellipsis else str(p))
     return ", ".join(parts)
 
 
@@ -114,16 +105,10 @@ def identifier(text: str) -> str:
     return f"_{word}" if word[0].isdigit() or keyword.iskeyword(word) else word
 
 
-SHORT = {"matmul": "product", "multiply": "scaled", "add": "sum", "subtract": "difference", "divide": "ratio"}
-SHORT |= {
-    "random": "draw",
-    "set_slice": "updated",
-    "reshape": "shaped",
-    "transpose": "turned",
-    "slice": "part",
-    "sum": "total",
-    "max": "top",
-    "full": "constant",
+SHORT = {
+    **{"matmul": "product", "multiply": "scaled", "add": "sum", "subtract": "difference", "divide": "ratio"},
+    **{"random": "draw", "set_slice": "updated", "reshape": "shaped", "transpose": "turned", "slice": "part"},
+    **{"sum": "total", "max": "top", "full": "constant"},
 }
 
 

@@ -171,7 +171,7 @@ class Rewriter:
                 if before is not after and (before.shape, before.dtype) != (after.shape, after.dtype):
                     raise AssertionError(f"a rule replaced {op} by {after}")
                 if before.name:
-                    self.carry_name(before, after)
+                    self._carry_name(before, after)
                 new[before] = after
         return program.replaced(new.__getitem__, self.ops)
 
@@ -185,9 +185,11 @@ class Rewriter:
         known = self._by_key.get(key) if key is not None else None
         return (known or self._append(key, op.on(ins))).outs
 
-    def carry_name(self, before: Value, after: Value) -> None:
-        """Give a value the name of the value that it replaces."""
+    def _carry_name(self, before: Value, after: Value) -> None:
+        """Give a value the name of the value that it replaces; and what it is a reshape of, which may replace it."""
         if after.name is None:
+            after.name, after.label = before.name, before.label
+        while after.op.name == "reshape" and (after := after.op.operands[0]).name is None:
             after.name, after.label = before.name, before.label
 
     def op(self, name: str, *ins: Operand, **params: Any) -> Value:

@@ -4,7 +4,7 @@
   kernels; numba_backend: its source
 - loops: statements and loops as data, with transforms and a printer; lowering: the loop nests of a kernel as such;
   kernel_source: its function; expressions: what an op computes for one element
-- vecmath: exp, log, tanh and others for kernels; noalias: an option for numba; threads: parallel chunks of rows
+- vecmath: what kernels import: exp, log, tanh and others; threads: parallel chunks of rows
 - worker: the processes that compile kernels; files: compiled kernels; store: their files
 - winograd: convolutions of many channels with fewer products
 """

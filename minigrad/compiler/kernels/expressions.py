@@ -47,9 +47,8 @@ EXPRESSIONS = {
 }
 BOOLEANS = {"bitwise_and": "{} and {}", "bitwise_or": "{} or {}", "invert": "not {}", "bitwise_xor": "{} != {}"}
 LOGICAL = {"add": "{} or {}", "multiply": "{} and {}"}  # of bools, where Python's True + True is 2
-VECTORIZED = frozenset(
-    {"exp", "expm1", "log", "log1p", "logaddexp", "tanh", *WHOLE, "maximum", "minimum"}
-)  # in vecmath
+# in vecmath
+VECTORIZED = frozenset({"exp", "expm1", "log", "log1p", "logaddexp", "tanh", *WHOLE, "maximum", "minimum"})
 with np.errstate(all="ignore"):  # newer NumPy takes the square root, which differs for -0.0 and -inf
     HALF_IS_ROOT = bool(np.isnan(np.power(np.array([-np.inf]), 0.5))[0])
 UNSIGNED = {"sign": "{0} != 0"}  # -1 would be the largest number
@@ -145,8 +144,8 @@ class Expressions:
 
     def literal(self, x: Literal, dtype: Any) -> str:
         """A Python number in a dtype. For a float dtype never an integer literal, to which numba gives 64 bits."""
-        number = {"b": bool, "f": float}.get(np.dtype(dtype).kind, int)(x)  # type: ignore[arg-type]
-        text = literal(number)
+        convert: Any = {"b": bool, "f": float}.get(np.dtype(dtype).kind, int)
+        text = literal(convert(x))
         return text if dtype in (np.bool_, np.float64) else f"{self.dtype(dtype)}({text})"
 
     def cast(self, name: str, old: Any, new: Any) -> str:

@@ -29,14 +29,13 @@ from minigrad.compiler.kernels import worker as kernel_worker
 from minigrad.compiler.kernels.worker import Answer, Job, Request, Unavailable
 
 OPTIONS = 'error_model="numpy", fastmath={"contract"}, pipeline_class=NoAlias'
-HELPERS = ("noalias.py", "vecmath.py")
 HEAD = '''"""A kernel of a compiled step, compiled for {signature}."""
 
 import numpy as np
 from numba import njit
 
-from minigrad.compiler.kernels.noalias import NoAlias
-{imports}
+from minigrad.compiler.kernels.vecmath import {names}
+
 f32, f64 = np.float32, np.float64
 
 
@@ -70,9 +69,8 @@ def job(
         is_chunked: whether the arguments part, first, end and stage come before them.
         is_short: whether it processes few elements.
     """
-    imports = f"from minigrad.compiler.kernels.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
-    types = signature(arrays, is_chunked)
-    return Job(HEAD.format(imports=imports, options=options(is_short), signature=types) + text, types)
+    types, names = signature(arrays, is_chunked), ", ".join(["NoAlias", *sorted(functions)])
+    return Job(HEAD.format(names=names, options=options(is_short), signature=types) + text, types)
 
 
 def load(
@@ -196,7 +194,7 @@ def _key(job: Job) -> tuple[str, str]:
 def _environment() -> str:
     from importlib.metadata import version
 
-    helpers = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in HELPERS)
+    helpers = Path(__file__).with_name("vecmath.py").read_text(encoding="utf-8")
     versions = " ".join(version(name) for name in ("numba", "llvmlite"))
     return f"{versions} {np.__version__} {sys.version} {_processor()} {helpers}"
 
@@ -253,7 +251,7 @@ def _cache_class() -> Any:
     from numba.core.runtime import rtsys
     from numba.core.serialize import dumps
 
-    class KernelCache(NullCache):  # type: ignore[misc]
+    class KernelCache(NullCache):  # type: ignore[misc]  # numba has no types
         def __init__(self, code: bytes | None = None) -> None:
             self.code = code
 

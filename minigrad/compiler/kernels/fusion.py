@@ -5,21 +5,23 @@ and every kernel that uses it computes it again, unless an op outside of kernels
 taken in order. An op joins one of the kernels that come after all its operands: the kernel of its last operand, else
 the first one with the same space, else a new one. In the end a kernel whose results all go to one later kernel is
 merged into that one, and a kernel of single numbers only is dissolved: Python computes those in less time than a call
-of a kernel takes (numpy/scalar_ops.py).
+of a kernel takes (numpy/plan.py).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from operator import attrgetter
 
 import numpy as np
 
-from minigrad.compiler.ir.kernel import EXPENSIVE, padded
-from minigrad.compiler.ir.program import REDUCTIONS, VIEWS, Op, Program, Value
+from minigrad.compiler.ir.kernel import padded, recipe
+from minigrad.compiler.ir.program import REDUCTIONS, Op, Program, Value, origin
 from minigrad.compiler.kernels.expressions import can_write
 
 MAX_RECIPE, MAX_SCALAR_RECIPE = 12, 30
 MAX_OPS = 120
+PLACE = attrgetter("place")
 MAX_ARRAYS = 64  # numba compiles a function in a time that grows with the square of the number of its arguments
 
 
@@ -37,20 +39,12 @@ def space_of(op: Op) -> tuple[int, ...]:
     return op.operands[0].shape if op.name in REDUCTIONS else op.out.shape
 
 
-def root_of(x: Value) -> Value:
-    """The value that a value is a view of."""
-    while x.op.name in VIEWS:
-        x = x.op.operands[0]
-    return x
-
-
 def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     """Whether one of two spaces contains the other."""
     try:
-        both = np.broadcast_shapes(a, b)
+        return np.broadcast_shapes(a, b) in (a, b)
     except ValueError:
         return False
-    return padded(both, 0) in (a, b) or both in (a, b)
 
 
 class FusionGroup:
@@ -132,7 +126,7 @@ class Fusion:
             self.home[v] = group
         if is_kernel:
             group.arrays = self._arrays(op, group)
-            insort(self.by_space.setdefault(group.space, []), group, key=_place)
+            insort(self.by_space.setdefault(group.space, []), group, key=PLACE)
 
     def _arrays(self, op: Op, group: FusionGroup) -> set[Value]:
         """The arguments that a group has because of an op, as far as they are known yet."""
@@ -147,8 +141,8 @@ class Fusion:
         self.home[op.out] = group
         if group.space != before:
             kernels = self.by_space[before]
-            del kernels[bisect_left(kernels, group.place, key=_place)]
-            insort(self.by_space.setdefault(group.space, []), group, key=_place)
+            del kernels[bisect_left(kernels, group.place, key=PLACE)]
+            insort(self.by_space.setdefault(group.space, []), group, key=PLACE)
 
     def _is_inner(self, v: Value) -> bool:
         return v in self.inlined or can_write(v.op)
@@ -159,19 +153,9 @@ class Fusion:
             return v not in self.stored_for_others
         if op.name in REDUCTIONS or v in self.stored_for_others or v.size == 0:
             return False
-        operations, leaves = 0, set[Value]()
-        pending = [v]
-        while pending:
-            x = pending.pop()
-            if x is not v and x not in self.inlined:
-                leaves.add(x)
-                continue
-            if x.op.name in EXPENSIVE:
-                return False
-            operations += x.op.name not in VIEWS
-            pending += x.op.operands
         limit = MAX_SCALAR_RECIPE if v.size == 1 else MAX_RECIPE
-        return operations <= limit and sum(x.size == v.size for x in leaves) <= 1
+        leaves = recipe(v, lambda x: x not in self.inlined, limit)
+        return leaves is not None and sum(x.size == v.size for x in leaves) <= 1
 
     def leaves(self, op: Op) -> set[Value]:
         """The stored values that an op needs, directly or through inlined values."""
@@ -186,14 +170,14 @@ class Fusion:
 
     def _last_home(self, op: Op) -> FusionGroup | None:
         """The last of the groups that compute what an op needs."""
-        return max((self.home[x] for x in self.leaves(op)), key=_place, default=None)
+        return max((self.home[x] for x in self.leaves(op)), key=PLACE, default=None)
 
     def _kernel_for(self, op: Op) -> FusionGroup | None:
         last, space = self._last_home(op), space_of(op)
         if last is not None and last.has_room and fits(last.space, space):
             return last
         kernels = self.by_space.get(space, [])
-        first = bisect_left(kernels, last.place if last is not None else 0, key=_place)
+        first = bisect_left(kernels, last.place if last is not None else 0, key=PLACE)
         while first < len(kernels) and not kernels[first].has_room:
             del kernels[first]  # it will never have room again
         return kernels[first] if first < len(kernels) else None
@@ -253,7 +237,7 @@ class Fusion:
         readers: dict[Value, set[FusionGroup]] = {}
         for group in delayed:
             for x in self.read_by(group):
-                readers.setdefault(root_of(x), set()).add(group)
+                readers.setdefault(origin(x), set()).add(group)
 
         def order(group: FusionGroup) -> int:
             if group not in delayed:
@@ -268,7 +252,3 @@ class Fusion:
         if not group.is_kernel:
             return set(group.own[0].operands)
         return {x for op in self.ops_of(group) for x in op.operands}
-
-
-def _place(group: FusionGroup) -> int:
-    return group.place

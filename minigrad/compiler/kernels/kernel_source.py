@@ -10,7 +10,7 @@ from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Op, Value
 from minigrad.compiler.kernels.expressions import Storage
 from minigrad.compiler.kernels.loops import Element, If, Let, Statement, chunk, python
-from minigrad.compiler.kernels.lowering import LoopNest
+from minigrad.compiler.kernels.lowering import LoweredNest
 
 NARROW, FEWEST_NARROW_ROWS = 8, 32  # LLVM loads up to 8 interleaved columns at once
 
@@ -36,11 +36,11 @@ class KernelSource:
         self.sums: list[tuple[int, Op]] = []  # by part: stage, and the reduction
         self.body: list[Statement] = []
         for number in range(len(kernel.schedule.nests)):
-            nest = LoopNest(self.storage, number)
+            nest = LoweredNest(self.storage, number)
             self.body += self._as_stage(nest) if self.is_chunked else nest.statements
         self.functions = self.storage.functions
 
-    def _as_stage(self, nest: LoopNest) -> list[Statement]:
+    def _as_stage(self, nest: LoweredNest) -> list[Statement]:
         """The statements of a nest, run if its stage is asked for. Single numbers are computed at each stage."""
         names, axes = self.storage.names, nest.plan.axes
         numbers = [
@@ -56,7 +56,7 @@ class KernelSource:
             statements = [If(f"stage == {nest.number}", tuple(statements))]
         return [*numbers, *statements]
 
-    def _is_summed_by_part(self, op: Op, nest: LoopNest) -> bool:
+    def _is_summed_by_part(self, op: Op, nest: LoweredNest) -> bool:
         """Whether each part has its own contribution to a result: to a number, or to a sum over the first axis."""
         axes = self.kernel.axes(op.out)
         return not axes or (0 not in axes and nest.plan.axes[:1] == (0,))

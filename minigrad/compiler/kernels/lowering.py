@@ -27,16 +27,14 @@ from minigrad.compiler.kernels.loops import (
 )
 
 BLOCK_ROWS = 32  # rows that are added in float32 before their sum is added to a wider array
-MANY_ROWS, MANY_COLUMNS = (
-    256,
-    4096,
-)  # above these float32 is added in float64: columns are added in eight lanes and more
+# above these float32 is added in float64: columns are added in eight lanes and more
+MANY_ROWS, MANY_COLUMNS = 256, 4096
 FEWEST_ROWS, MOST_OPS = 8, 16  # of a loop nest that works on several rows at once, which makes its text longer
 COMPARED = 8  # pairs of rows of one array that LLVM compares before a loop; of more, it does not vectorize
 
 
-class LoopNest:
-    """The `statements` of one loop nest; none if other nests compute all its values again.
+class LoweredNest:
+    """The `statements` of one loop nest; none if other loop nests compute all its values again.
 
     `totals` are the reductions whose results are complete when the nest has ended, with their variables and arrays.
     """
@@ -53,7 +51,7 @@ class LoopNest:
         self.before: list[Statement] = []
         self.after: list[Statement] = []
         self.flush: list[Statement] = []  # after each block of rows
-        row = [s for k in range(len(self.plan.inner)) for s in Pass(self, k).statements()]
+        row = [s for k in range(len(self.plan.passes)) for s in LoweredPass(self, k).statements()]
         self.statements = [*self.before, *self._rows([*self.head, *row]), *self.after] if row else []
 
     def _rows(self, row: list[Statement]) -> list[Statement]:
@@ -81,13 +79,13 @@ class LoopNest:
         plan, kernel, schedule = self.plan, self.kernel, self.schedule
         if self.storage.is_flat or kernel.sizes[self.outer[-1]] < FEWEST_ROWS:
             return 1
-        ops = [op for part in (*plan.inner, *plan.reductions) for op in part]
+        ops = [op for part in plan.passes for op in (*part.per_element, *part.reductions)]
         axes = [kernel.axes(kernel.real(x)) for op in ops for x in (*op.operands, op.out)]
         is_shared = any(self.last[0] in a and self.outer[-1] not in a for a in axes)
         is_simple = len(ops) <= MOST_OPS and not any(op.name in EXPENSIVE or op.out in schedule.rows for op in ops)
         if not is_shared or not is_simple:
             return 1
-        written = [op.out for part in plan.inner for op in part if op.out in schedule.arrays]
+        written = [op.out for part in plan.passes for op in part.per_element if op.out in schedule.arrays]
         in_place = sum(self.storage.array(v).startswith("a") for v in written)
         for count in (4, 2):
             pairs = count * (count - 1) // 2
@@ -173,10 +171,10 @@ class LoopNest:
         return tuple(COLUMN if (a,) == self.last else f"i{a}" for a in self.kernel.axes(x)) or ("0",)
 
 
-class Pass:
+class LoweredPass:
     """A pass over a row: what is computed once, then a loop over columns, between `starts` and `ends`."""
 
-    def __init__(self, nest: LoopNest, number: int) -> None:
+    def __init__(self, nest: LoweredNest, number: int) -> None:
         self.nest, self.number, self.storage, self.kernel = nest, number, nest.storage, nest.kernel
         self.schedule = nest.schedule
         self.names: dict[Value, str] = {}  # of elements that are already computed or loaded
@@ -187,20 +185,20 @@ class Pass:
     def statements(self) -> list[Statement]:
         """The statements of the pass, in order."""
         nest, schedule = self.nest, self.schedule
-        inner, reductions = nest.plan.inner[self.number], nest.plan.reductions[self.number]
-        once = [s for op in nest.plan.row[self.number] for s in self._computed_once(op)]
+        own = nest.plan.passes[self.number]
+        once = [s for op in own.per_row for s in self._computed_once(op)]
         of_rows: list[Op] = []
         of_elements: list[Op] = []
-        for op in reductions:
+        for op in own.reductions:
             place = schedule.place.get(self.kernel.real(op.operands[0]))
             (of_rows if place is not None and place.how == "row" else of_elements).append(op)
         once += [nest.add_to_total(op, nest.number_for(op.operands[0])) for op in of_rows]
-        for op in inner:
+        for op in own.per_element:
             if op.out in schedule.arrays or op.out in schedule.rows or not nest.plan.axes:
                 self._value(op.out)
         for op in of_elements:
             self._reduce(op)
-        for op in inner:
+        for op in own.per_element:
             if op.out in schedule.rows:
                 self.columns.append(Store(self._in_row_buffer(op.out), self.names[op.out]))
             if op.out in schedule.arrays and self.kernel.axes(op.out):
@@ -231,7 +229,7 @@ class Pass:
             return self.names[x]
         nest, storage, axes, place = self.nest, self.storage, self.kernel.axes(x), self.schedule.place.get(x)
         in_nest = place is not None and place.nest == nest.number
-        is_here = place is not None and in_nest and place.how == "inner" and place.phase == self.number
+        is_here = place == (nest.number, self.number, "element")
         if not is_here and (not axes or (axes != nest.plan.axes and axes[-1:] != nest.last)):
             return nest.number_for(x)
         is_stored = place is None or place.how == "total" or x in self.schedule.arrays or axes != nest.plan.axes

@@ -8,13 +8,15 @@ from typing import Any
 
 from minigrad.compiler.ir.checks import by_kernels
 from minigrad.compiler.ir.kernel import EXPENSIVE, Kernel
-from minigrad.compiler.ir.program import Op, Program, Value
+from minigrad.compiler.ir.program import Op, Program, Value, without_dead_code
+from minigrad.compiler.ir.typing import make
 from minigrad.compiler.kernels import files as kernel_files
 from minigrad.compiler.kernels import winograd
-from minigrad.compiler.kernels.kernel_ops import with_kernels
+from minigrad.compiler.kernels.fusion import Fusion
 from minigrad.compiler.kernels.kernel_source import KernelSource
-from minigrad.compiler.kernels.legalize import Legalizer
+from minigrad.compiler.kernels.legalize import legalized
 from minigrad.compiler.kernels.threads import Chunked, cores
+from minigrad.compiler.numpy.plan import is_scalar_op, unshaped
 from minigrad.compiler.numpy.program_source import ProgramSource
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.util.bytecode import code_of
@@ -30,7 +32,7 @@ class NumbaSource(ProgramSource):
         self.kernels: dict[str, tuple[KernelSource, list[Any]]] = {}  # name -> source, (shape, dtype) of arguments
         self.by_text: dict[Any, str] = {}
         self.transforms: set[Any] = set()  # dtypes for which `winograd` is used
-        super().__init__(with_kernels(by_kernels(Legalizer(program).run())), title)
+        super().__init__(with_kernels(by_kernels(legalized(program))), title)
 
     @property
     def text(self) -> str:
@@ -38,8 +40,8 @@ class NumbaSource(ProgramSource):
         if not self.kernels:
             return super().text
         functions = sorted({f for source, _ in self.kernels.values() for f in source.functions})
-        imports = ["from numba import njit", "from minigrad.compiler.kernels.noalias import NoAlias"]
-        imports += [f"from minigrad.compiler.kernels.vecmath import {', '.join(functions)}"] * bool(functions)
+        imports = ["from numba import njit"]
+        imports += [f"from minigrad.compiler.kernels.vecmath import {', '.join(['NoAlias', *functions])}"]
         is_chunked = any(source.is_chunked for source, _ in self.kernels.values())
         imports += ["from minigrad.compiler.kernels.threads import Chunked"] * is_chunked
         kernels = [_function(name, source) for name, (source, _) in self.kernels.items()]
@@ -141,3 +143,95 @@ def _function(name: str, source: KernelSource) -> str:
         plan = ", ".join(f"{key}={value!r}" for key, value in source.plan().items())
         text += f"\n\n{name} = Chunked({name}, {plan})\n"
     return text
+
+
+# The program with kernels
+
+
+def with_kernels(program: Program) -> Program:
+    """The program with kernels instead of elementwise ops and reductions."""
+    fusion = Fusion(program)
+    results = set(program.results())
+    read_outside = set(results)
+    for group in fusion.groups:
+        read_outside |= {x for x in fusion.read_by(group) if fusion.home.get(x) is not group}
+    renamed: dict[Value, Value] = {}
+    copies: dict[Value, Op] = {}
+    ops: list[Op] = []
+    others: set[Op] = set()  # that are in no kernel
+    for group in fusion.groups:
+        own = fusion.ops_of(group) if group.is_kernel else group.own
+        if not group.is_kernel or all(op.name == "full" or is_scalar_op(op) for op in own):
+            for op in own:
+                if op not in others:
+                    others.add(op)
+                    ops.append(op.on(renamed.get(x, x) if isinstance(x, Value) else x for x in op.ins))
+                    renamed.update(zip(op.outs, ops[-1].outs, strict=True))
+            continue
+        kernel, views = kernel_of(own, [op.out for op in group.own if op.out in read_outside], results)
+        for v in kernel.ins:
+            x = renamed.get(v, v)
+            if not in_order(x) and x not in copies:
+                copies[x] = make("copy", x)
+                ops.append(copies[x])
+        ops.append(kernel_op(kernel, renamed, copies))
+        for v, source in views.items():
+            ops.append(make("reshape", renamed[source], shape=v.shape))
+            renamed[v] = ops[-1].out
+    return without_dead_code(program.replaced(lambda v: renamed.get(v, v), ops))
+
+
+def kernel_of(ops: list[Op], values: list[Value], results: set[Value]) -> tuple[Kernel, dict[Value, Value]]:
+    """A kernel that computes some values, and those of them that are reshapes of another by axes of size 1.
+
+    A result of the program is computed in its own shape, so that it can be computed in its buffer.
+    """
+    inner = {op.out for op in ops}
+    alike: dict[Value, list[Value]] = {}
+    for v in values:
+        real = v
+        while real.op.name == "reshape" and real.op.operands[0] in inner:
+            real = real.op.operands[0]
+        alike.setdefault(real, []).append(v)
+    outs = {v: min(group, key=lambda v: v not in results) for group in alike.values() for v in group}
+    return Kernel(ops, dict.fromkeys(outs.values())), {v: out for v, out in outs.items() if out is not v}
+
+
+def in_order(v: Value) -> bool:
+    """Whether a value is in C order, as kernels require."""
+    op = v.op
+    if op.name == "input":
+        array = op.params["buffer"].array
+        return array is None or bool(array.flags.carray)
+    if op.name == "reshape":
+        return in_order(op.operands[0])
+    if op.name == "transpose":
+        (x,), axes = op.operands, op.params["axes"]
+        order = [k for k in axes if x.shape[k] != 1]
+        return order == sorted(order) and in_order(x)
+    if op.name == "slice":
+        (x,) = op.operands
+        cut = [k for k, b in enumerate(op.params["bounds"]) if b != (0, x.shape[k], 1)]
+        return (
+            in_order(x)
+            and all(op.params["bounds"][k][2] == 1 for k in cut)
+            and all(n == 1 for n in v.shape[: max(cut, default=0)])
+        )
+    return True
+
+
+def kernel_op(kernel: Kernel, renamed: dict[Value, Value], copies: dict[Value, Op]) -> Op:
+    """The op that runs a kernel. Large arrays that it keeps between its loop nests are outputs as well."""
+    outs = {kernel.real(v) for v in kernel.outs}
+    saved = [op.out for op in kernel.ops if op.out in kernel.schedule.arrays and op.out not in outs]
+    kernel.outs += [v for v in saved if len(kernel.axes(v)) == len(kernel.sizes) > 0]
+    kernel.reads = KernelSource(kernel).storage.reads
+    ins = [renamed.get(v, v) for v in kernel.ins]
+    ins = [unshaped(copies[x].out if x in copies else x) for x in ins]  # a kernel takes them in shapes of its own
+    notes = list(dict.fromkeys(inner.note for inner in kernel.ops if inner.note))
+    note = ", ".join(notes if len(notes) <= 4 else [*notes[:2], "...", notes[-1]])
+    op = Op("kernel", ins, {"kernel": kernel}, [(v.shape, v.dtype) for v in kernel.outs], note)
+    for old, new in zip(kernel.outs, op.outs, strict=True):
+        new.name, new.label = old.name, old.label
+        renamed[old] = new
+    return op

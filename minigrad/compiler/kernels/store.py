@@ -114,12 +114,8 @@ def _note(error: OSError) -> None:
     reason = str(error.strerror or error)
     if isinstance(error.filename, str) and os.path.isabs(error.filename):
         reason = f"{error.filename} {reason}" if isinstance(error, Unsafe) else f"{error.filename}: {reason}"
-    note(
-        [
-            f"mg.compile: compiled kernels are not kept, and each process compiles them again. {reason}. "
-            "Set MINIGRAD_CACHE to a folder of your own."
-        ]
-    )
+    problem = "mg.compile: compiled kernels are not kept, and each process compiles them again."
+    note([f"{problem} {reason}. Set MINIGRAD_CACHE to a folder of your own."])
 
 
 def _digest(payload: bytes, origin: str) -> bytes:

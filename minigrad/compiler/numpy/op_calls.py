@@ -1,18 +1,118 @@
-"""The ops of a program as NumPy calls that write into planned memory."""
+"""The ops of a program as text: names, NumPy calls that write into planned memory, expressions of single numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Op, Value
-from minigrad.compiler.ir.pysyntax import index_text, inside, literal, slices, tuple_text
-from minigrad.compiler.numpy.plan import Plan
-from minigrad.compiler.numpy.scope import Scope
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, ArgSlot, Op, Value
+from minigrad.compiler.ir.pysyntax import identifier, index_text, inside, literal, slices, unique
+from minigrad.compiler.numpy.plan import FLOAT, Plan
 from minigrad.compiler.refusal import DECISION
 from minigrad.engine.pairwise import MANY, add_at, add_reduce
 from minigrad.ops.special import WHOLE
+
+KNOWN = ("where", "concatenate", "copyto", "empty", "asarray")
+RESERVED = ("np", "sys", "memory", "array", "ReusedBuffer", "CheckFailed", "bind", "step", *KNOWN)
+ARITHMETIC = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "negative": "-{}",
+    "square": "{0} * {0}",
+    "absolute": "abs({})",
+    "divide": "{0} / {1} if {1} else float({divide}({0}, {1}))",
+}
+COMPARISONS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!="}
+CHOICES = {  # one of the operands: NaN where there is one, as in NumPy
+    "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
+    "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
+    "where": "{1} if {0} else {2}",
+}
+
+
+class Scope:
+    """The names around the body of a step; a name is added when it is first requested.
+
+    `names` are those of values. `functions` maps local names to paths of NumPy's functions, `constants` to arguments of
+    `bind`, and `prepared` to expressions that `bind` evaluates once.
+    """
+
+    def __init__(self) -> None:
+        self.taken: dict[str, Any] = dict.fromkeys((*RESERVED, *UFUNCS), 0)
+        self.names: dict[Value, str] = {}
+        self.functions: dict[str, str] = {}
+        self.constants: dict[str, Any] = {}
+        self.prepared: dict[str, str] = {}
+
+    def fresh(self, word: str) -> str:
+        """A new name: the word, with a number if it is taken."""
+        return unique(word, self.taken)
+
+    def operand(self, x: Any) -> str:
+        """A value's name, or a literal."""
+        return self.names[x] if isinstance(x, Value) else literal(x)
+
+    def arguments(self, params: dict[str, Any], ins: list[str]) -> str:
+        """The arguments of a call or a random op, as text."""
+        named = [f"{k}={self._argument(x, ins)}" for k, x in params["kwargs"].items()]
+        return ", ".join([*(self._argument(x, ins) for x in params["args"]), *named])
+
+    def _argument(self, x: Any, ins: list[str]) -> str:
+        """An argument of a call, as text."""
+        if isinstance(x, ArgSlot):
+            return ins[x.k]
+        if isinstance(x, (tuple, list)):
+            inner = ", ".join(self._argument(part, ins) for part in x)
+            return f"({inner},)" if isinstance(x, tuple) and x else f"[{inner}]" if x else repr(x)
+        if isinstance(x, (bool, int, float, complex, type(None), str)):
+            return literal(x)
+        if isinstance(x, np.dtype):
+            return self.dtype(x)
+        if isinstance(x, slice):
+            return f"slice({', '.join(self._argument(part, ins) for part in (x.start, x.stop, x.step))})"
+        name = self.fresh("argument")
+        self.constants[name] = x
+        return name
+
+    def name_of(self, function: Any) -> str:
+        """The local name of a function. NumPy's are found by their path, others become constants."""
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, np.ufunc) and _is_at(f"numpy.{owner.__name__}", owner):
+            return self.function(f"np.{owner.__name__}.{function.__name__}", f"{owner.__name__}_{function.__name__}")
+        module = getattr(function, "__module__", "") or ""
+        path = f"{module}.{getattr(function, '__qualname__', function.__name__)}"
+        if _is_at(path, function):
+            return self.function(path.replace("numpy.", "np.", 1), function.__name__)
+        name = self.fresh(identifier(getattr(function, "__name__", "function")))
+        self.constants[name] = function
+        return name
+
+    def function(self, path: str, name: str | None = None) -> str:
+        """The local name of a NumPy function. A local variable is read faster than an attribute."""
+        known = next((known for known, full in self.functions.items() if full == path), None)
+        if known is not None:
+            return known
+        word = name or path.split(".", 1)[1].replace(".", "_")
+        is_reserved = path == f"np.{word}" and (word in UFUNCS or word in KNOWN)
+        name = word if is_reserved else self.fresh(word)
+        self.functions[name] = path
+        return name
+
+    def dtype(self, dtype: Any) -> str:
+        """The local name of a dtype."""
+        return self.function("np.bool_" if np.dtype(dtype).kind == "b" else f"np.{np.dtype(dtype).name}")
+
+
+def _is_at(path: str, function: Any) -> bool:
+    """Whether NumPy has a function at this path. A ufunc of another package may have any name."""
+    member: Any = np
+    first, *rest = path.split(".")
+    for part in rest:
+        member = getattr(member, part, None)
+    return first == "numpy" and member is function
 
 
 class Calls:
@@ -25,6 +125,10 @@ class Calls:
         self.dtypes: dict[Any, str] = {}
         self.can_fail = False  # whether CheckFailed is raised
 
+    @property
+    def _copyto(self) -> str:
+        return self._f("np.copyto")
+
     def texts(self, op: Op) -> list[str]:
         """The statements that compute an op."""
         if op.name == "check":
@@ -34,36 +138,35 @@ class Calls:
         name = op.name
         if name in UFUNCS:
             return [f"{self._f(f'np.{name}')}({', '.join(ins)}, out={out})"]
-        if name in ("cast", "broadcast", "copy"):
-            unsafe = ", 'unsafe'" if name == "cast" else ""
-            return [f"{self._f('np.copyto')}({out}, {ins[0]}{unsafe})"]
-        if name in WHOLE:
-            return [f"{self._f('np.copyto')}({out}, {self.scope.name_of(WHOLE[name])}({ins[0]}))"]
+        if copied := self._copied(op, ins):
+            return [f"{self._copyto}({out}, {copied})"]
         if name == "matmul":
-            is_plain = all(x.ndim == 2 for x in op.operands) and self._is_plain(op)
-            return [
-                self._dot(ins[0], ins[1], out) if is_plain else f"{self._f('np.matmul')}({ins[0]}, {ins[1]}, out={out})"
-            ]
+            return [self._product(op, ins[0], ins[1], out, all(x.ndim == 2 for x in op.operands))]
         if name == "convolution":
             return [self.convolution(op, op.params["function"])]
         if name in REDUCTIONS:
             return [self._reduction(op, ins[0], out)]
-        writer = {
-            "where": self._where,
-            "set_slice": self._set_slice,
-            "gather": self._gather,
-            "scatter": self._scatter,
-        }.get(name)
-        if writer is not None:
-            return writer(op, ins, out)
+        if name in ("set_slice", "scatter"):
+            first = [] if self._shares(op) else [f"{self._copyto}({out}, {ins[0]})"]
+            return [*first, self._set_slice(op, ins, out) if name == "set_slice" else self._scatter(op, ins, out)]
         if name == "concatenate" and self.plan.kind[op.out] == "joined" and op.out not in self.plan.part:
             rows = self.plan.pasted.get(op, ())
-            return [f"{self._f('np.copyto')}({out}[{start}:{end}], {self.names[x]})" for x, start, end in rows]
+            return [f"{self._copyto}({out}[{start}:{end}], {self.names[x]})" for x, start, end in rows]
         if name == "concatenate":
             return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {op.params['axis']}, {out})"]
         if name == "random":
             return self._draw(op, ins, out)
         return [self._call(op, ins), *(self._result_check(v) for v in op.outs)]
+
+    def _copied(self, op: Op, ins: list[str]) -> str:
+        """What is copied into the result; "" if the op writes there by itself."""
+        if op.name in ("cast", "broadcast", "copy"):
+            return ins[0] + ", 'unsafe'" * (op.name == "cast")
+        if op.name == "where":
+            return f"{self._f('np.where')}({', '.join(ins)})"
+        if op.name == "gather":
+            return f"{ins[0]}[{index_text(op.params['index'], ins[1:])}]"
+        return f"{self.scope.name_of(WHOLE[op.name])}({ins[0]})" if op.name in WHOLE else ""
 
     # Checks
 
@@ -119,7 +222,7 @@ class Calls:
         v, axes = op.operands[0], op.params["axes"]
         if op.name == "sum" and v.dtype == np.float32 and v.size > MANY * op.out.size:
             axis = axes[0] if len(axes) == 1 else axes
-            return f"{self._f('np.copyto')}({out}, {self.scope.name_of(add_reduce)}({x}, axis={axis}, keepdims=True))"
+            return f"{self._copyto}({out}, {self.scope.name_of(add_reduce)}({x}, axis={axis}, keepdims=True))"
         if op.name == "sum" and v.ndim == 2 and len(axes) == 1 and v.dtype in (np.float32, np.float64):
             shape = (v.shape[0], 1)[::-1] if axes == (0,) else (v.shape[1], 1)
             ones = self.ones.get((shape, v.dtype))
@@ -127,33 +230,25 @@ class Calls:
                 ones = self.ones[shape, v.dtype] = self.scope.fresh("ones")
                 self.scope.prepared[ones] = f"np.ones({shape}, {str(v.dtype)!r})"
             factors = (ones, x) if axes == (0,) else (x, ones)
-            is_plain = v.dtype == op.out.dtype and self._is_plain(op)
-            # Both are much faster than np.add.reduce.
-            return self._dot(*factors, out) if is_plain else f"{self._f('np.matmul')}({', '.join(factors)}, out={out})"
+            return self._product(op, *factors, out, v.dtype == op.out.dtype)  # much faster than np.add.reduce
         function = self._f(f"np.{REDUCTIONS[op.name].__name__}.reduce", f"reduce_{op.name}")
         return f"{function}({x}, {axes[0] if len(axes) == 1 else axes}, None, {out}, True)"
 
-    def _is_plain(self, op: Op) -> bool:
-        """Whether the method `dot` can compute a product: dtypes agree, and the result, if planned, is in C order."""
-        memory = self.plan.arrays.get(op.out)
-        is_alike = op.out.dtype.kind == "f" and all(x.dtype == op.out.dtype for x in op.operands)
-        return is_alike and (memory is None or bool(memory.flags.carray))
-
-    def _dot(self, x: str, y: str, out: str) -> str:
+    def _product(self, op: Op, x: str, y: str, out: str, is_simple: bool) -> str:
         """A product of matrices. For small ones the method takes two thirds of the time of np.dot, and np.dot half of
-        that of np.matmul."""
-        return f"{x}.dot({y}, {out})"
+        that of np.matmul. It needs equal dtypes, and a result that is in C order if its memory is planned.
+        """
+        memory = self.plan.arrays.get(op.out)
+        is_alike = op.out.dtype.kind == "f" and all(v.dtype == op.out.dtype for v in op.operands)
+        if is_simple and is_alike and (memory is None or memory.flags.carray):
+            return f"{x}.dot({y}, {out})"
+        return f"{self._f('np.matmul')}({x}, {y}, out={out})"
 
-    def _where(self, op: Op, ins: list[str], out: str) -> list[str]:
-        return [f"{self._f('np.copyto')}({out}, {self._f('np.where')}({', '.join(ins)}))"]
-
-    def _set_slice(self, op: Op, ins: list[str], out: str) -> list[str]:
+    def _set_slice(self, op: Op, ins: list[str], out: str) -> str:
         target = out
         for name, arguments in op.params["steps"]:
             target += f".{name}({inside(arguments)})" if name != "slice" else f"[{slices(arguments, None)}]"
-        copyto = self._f("np.copyto")
-        first = [] if self._shares(op) else [f"{copyto}({out}, {ins[0]})"]
-        return [*first, f"{copyto}({target}, {ins[1]})"]
+        return f"{self._copyto}({target}, {ins[1]})"
 
     def _shares(self, op: Op) -> bool:
         """Whether the result is computed in the first operand's memory."""
@@ -161,29 +256,24 @@ class Calls:
         arrays = self.plan.arrays
         return x in arrays and out in arrays and _address_and_strides(arrays[x]) == _address_and_strides(arrays[out])
 
-    def _gather(self, op: Op, ins: list[str], out: str) -> list[str]:
-        return [f"{self._f('np.copyto')}({out}, {ins[0]}[{index_text(op.params['index'], ins[1:])}])"]
-
-    def _scatter(self, op: Op, ins: list[str], out: str) -> list[str]:
-        first = [] if self._shares(op) else [f"{self._f('np.copyto')}({out}, {ins[0]})"]
-        index = index_text(op.params["index"], ins[2:])
+    def _scatter(self, op: Op, ins: list[str], out: str) -> str:
         if op.params["how"] == "set":
-            return [*first, f"{out}[{index}] = {ins[1]}"]
+            return f"{out}[{index_text(op.params['index'], ins[2:])}] = {ins[1]}"
         v = op.operands[1]
         is_widened = v.dtype == np.float16 or (v.dtype == np.float32 and v.size > MANY)
         function = self.scope.name_of(add_at) if is_widened else self._f("np.add.at", "add_at")
-        return [*first, f"{function}({out}, ({tuple_text(op.params['index'], ins[2:])},), {ins[1]})"]
+        return f"{function}({out}, ({index_text(op.params['index'], ins[2:], False)},), {ins[1]})"
 
     def _draw(self, op: Op, ins: list[str], out: str) -> list[str]:
         p = op.params
         if p["method"] == "shuffle":
-            copied = f"{self._f('np.copyto')}({out}, {ins[0]})"
+            copied = f"{self._copyto}({out}, {ins[0]})"
             return [copied, f"{self.rngs[p['generator']]}.shuffle({self.scope.arguments(p, [out])})"]
         call = f"{self.rngs[p['generator']]}.{p['method']}({self.scope.arguments(p, ins)})"
         direct = p["method"] in ("random", "standard_normal") and op.out.ndim > 0
         if direct and set(p["kwargs"]) <= {"dtype"} and len(p["args"]) == 1:
             return [f"{call[:-1]}, out={out})"]
-        return [f"{self._f('np.copyto')}({out}, {call})"]
+        return [f"{self._copyto}({out}, {call})"]
 
     def _call(self, op: Op, ins: list[str]) -> str:
         p = op.params
@@ -196,3 +286,26 @@ class Calls:
 
 def _address_and_strides(array: Any) -> tuple[int, tuple[int, ...]]:
     return int(array.__array_interface__["data"][0]), array.strides
+
+
+# Single numbers
+
+
+def scalar_literal(x: Any, op: Op) -> str:
+    """The text of a literal operand, in the type in which the op computes."""
+    is_float = FLOAT in (op.out.dtype, *(v.dtype for v in op.operands))
+    return literal(float(x) if is_float else x)
+
+
+def scalar_expression(op: Op, operands: list[str], function: Callable[[str], str]) -> str:
+    """The Python expression of a scalar op. `function` returns the local name of a NumPy function."""
+    name, dtype = op.name, op.out.dtype
+    if name in ARITHMETIC and dtype == FLOAT:
+        return ARITHMETIC[name].format(*operands, divide=function("np.divide") if name == "divide" else "")
+    if name in COMPARISONS:
+        return f" {COMPARISONS[name]} ".join(operands)
+    chosen = [x.dtype for x in op.ins[name == "where" :] if isinstance(x, Value)]
+    if name in CHOICES and all(d == dtype for d in chosen):
+        return CHOICES[name].format(*operands)
+    inner = operands[0] if name == "cast" else f"{function(f'np.{name}')}({', '.join(operands)})"
+    return f"{'float' if dtype == FLOAT else 'bool'}({inner})"

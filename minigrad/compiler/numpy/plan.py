@@ -7,12 +7,16 @@ The kind of a value says where it is stored:
     joined      in the memory of a concatenation: its operands are computed in their part of the result
     constant    in memory that is filled once, because the value is the same in each call
     fresh       in a new array, because the step returns it
-    number      nowhere: a single number that only scalar ops read (scalar_ops.py)
+    number      nowhere: a single number that only scalar ops read
     local       wherever it comes from in each call: arguments, results of opaque calls, and views of those
 
 A view shares the memory of its operand. A value may be computed in a buffer if the old content is not read afterwards,
 not even at the end of the step: all stores happen at once, so an old content that is stored elsewhere is read last. No
 value is computed in a buffer while a check may still fail or a call may raise.
+
+A NumPy call on 0-d arrays takes about 400 ns, whatever it computes. Python's `x * y` takes 20 ns and rounds alike. So
+what is computed only from single float64s and bools, by scalar ops, is an expression of Python's floats and bools. It
+has memory only if another op reads it, or if it is stored or returned.
 """
 
 from __future__ import annotations
@@ -25,20 +29,37 @@ import numpy as np
 
 from minigrad.compiler.ir.checks import barrier
 from minigrad.compiler.ir.kernel import Kernel
-from minigrad.compiler.ir.program import ELEMENTWISE, VIEWS, Buffer, Op, Program, Value
+from minigrad.compiler.ir.program import ELEMENTWISE, UFUNCS, VIEWS, Buffer, Op, Program, Value, origin
 from minigrad.compiler.ir.view_memory import step_of, viewed
-from minigrad.compiler.numpy.scalar_ops import is_scalar_op, scalars_without_memory
 
+FLOAT, BOOL = np.dtype(np.float64), np.dtype(np.bool_)
+# Those that take only floats or bools: ldexp needs an integer.
+OF_FLOATS = {"where", "cast"} | {
+    op for op, f in UFUNCS.items() if any(t.split("->")[0] in ("d" * f.nin, "?" * f.nin) for t in f.types)
+}
+EXACT = 2**53  # smaller integers are floats without rounding
 ALIGNMENT = 64
 SPECIAL = frozenset({"input", "full", "call", *VIEWS})
 IN_PLACE = ELEMENTWISE | {"set_slice", "scatter", "copy", "kernel"}  # may write over an operand
 
 
-def writes_in_c_order(op: Op) -> bool:
-    """Whether an op's result must be in C order: otherwise a reshape of it would be a copy."""
-    if op.name == "set_slice":
-        return any(name == "reshape" for name, _ in op.params["steps"])
-    return op.name in ("kernel", "convolution")
+def is_scalar_op(op: Op) -> bool:
+    """Whether an op computes a single float64 or bool from single float64s and bools."""
+    if not op.operands or not op.outs or op.outs[0].shape or op.operands[0].shape or op.name not in OF_FLOATS:
+        return False
+    literals = [x for x in op.ins if not isinstance(x, Value)]
+    return all(v.shape == () and v.dtype in (FLOAT, BOOL) for v in (*op.operands, *op.outs)) and not any(
+        isinstance(x, complex) or (type(x) is int and abs(x) >= EXACT) for x in literals
+    )
+
+
+def scalars_without_memory(program: Program) -> set[Value]:
+    """The values of scalar ops that only scalar ops read, and that the program neither stores nor returns."""
+    needed = set(program.results())
+    for op in program.ops:
+        if not is_scalar_op(op):
+            needed.update(op.operands)
+    return {op.out for op in program.ops if is_scalar_op(op)} - needed
 
 
 class Plan:
@@ -54,26 +75,20 @@ class Plan:
         self.block: dict[Value, int] = {}  # of planned roots
         self.root: dict[Value, Value] = {}  # the value that a view is a view of
         self.home: dict[Value, Buffer] = {}  # the buffer in which a value is computed
-        self.part: dict[
-            Value, tuple[Value, int, int]
-        ] = {}  # operands computed in a concatenation: its value, their rows
+        self.part: dict[Value, tuple[Value, int, int]] = {}  # operands computed in a concatenation: it, their rows
         self.pasted: dict[Op, list[tuple[Value, int, int]]] = {}  # operands that are copied into a concatenation
         self.filled: dict[Value, list[tuple[int, int, Any]]] = {}  # constant rows of a concatenation, filled once
         self.copied: list[tuple[Buffer, Value]] = []  # stores that are not computed in place
         self.born = {v: k for k, op in enumerate(program.ops) for v in op.outs}
         self.users = program.users()
         self.root_counts: dict[Op, Counter[Value]] = {}
-        self._find_roots()
+        for op in program.ops:
+            self.root |= {v: self.root[op.operands[0]] if op.name in VIEWS else v for v in op.outs}
         self.last = self._last_reads()
         self._place_outside()
         self._place_concatenations()
         self._place_stores()
         self._place_blocks()
-
-    def _find_roots(self) -> None:
-        for op in self.program.ops:
-            for v in op.outs:
-                self.root[v] = self.root[op.operands[0]] if op.name in VIEWS else v
 
     def _last_reads(self) -> dict[Value, int]:
         """For each root the number of the last op that reads it or a view of it; `end` if it is stored or returned."""
@@ -92,7 +107,6 @@ class Plan:
         return last
 
     def _place_outside(self) -> None:
-        returned = set()
         self.kind = dict.fromkeys(scalars_without_memory(self.program), "number")
         for op in self.program.ops:
             for v in op.outs:
@@ -108,10 +122,8 @@ class Plan:
                     self.kind[v] = "local"
         arrays = {v for k, v in enumerate(self.program.outputs) if k not in self.program.scalars}
         for v in self.program.outputs:
-            if v not in arrays and not v.shape and not is_scalar_op(v.op):
-                continue  # a scalar is a copy
-            if v not in returned and v not in self.kind and v.op.name not in SPECIAL:
-                returned.add(v)
+            is_copied = v not in arrays and not v.shape and not is_scalar_op(v.op)  # as a scalar
+            if not is_copied and v not in self.kind and v.op.name not in SPECIAL:
                 self.kind[v] = "fresh"
 
     def _place_concatenations(self) -> None:
@@ -148,13 +160,11 @@ class Plan:
         inputs = {op.params["buffer"]: op.out for op in self.program.ops if op.name == "input"}
         for buffer, v in self.program.stores.items():
             present = inputs.get(buffer)
-            if v is present:
-                continue
-            if buffer in self.moved:
+            if v is present or buffer in self.moved:
                 continue
             computed = unshaped(v)
             free = buffer.kind != "argument" and computed not in self.kind and computed.op.name not in SPECIAL
-            any_layout = computed is v and not writes_in_c_order(v.op) and not self._is_read_in_c_order(v)
+            any_layout = computed is v and not self._is_in_c_order(v)
             fits = any_layout or (buffer.array is not None and buffer.array.flags.carray)
             if free and fits and self._may_overwrite(present, computed):
                 self._into(buffer, computed, present)
@@ -178,10 +188,16 @@ class Plan:
                 return
             candidates = [x for x in v.op.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
             if not memory.flags.carray:
-                candidates = [x for x in candidates if not writes_in_c_order(x.op) and not self._is_read_in_c_order(x)]
+                candidates = [x for x in candidates if not self._is_in_c_order(x)]
             if not candidates or any(self.root[x] is present for x in v.op.operands):
                 return
             v = candidates[0]
+
+    def _is_in_c_order(self, v: Value) -> bool:
+        """Whether v must be in C order, for what computes or reads it: otherwise a reshape would be a copy."""
+        if v.op.name == "set_slice" and any(name == "reshape" for name, _ in v.op.params["steps"]):
+            return True
+        return v.op.name in ("kernel", "convolution") or self._is_read_in_c_order(v)
 
     def _is_read_in_c_order(self, v: Value) -> bool:
         """Whether a reshape or a kernel reads v or a view of it, so that another layout would be copied."""
@@ -209,8 +225,7 @@ class Plan:
                     self._place_view(v)
                 elif v not in self.kind:
                     self.kind[v] = "planned"
-                    number = self._block_for(v, op, free)
-                    self.block[v] = number
+                    number = self.block[v] = self._block_for(v, op, free)
                     self.arrays[v] = self._in(self.blocks[number], v)
                     ending.setdefault(max(self.last[v], k), []).append(v)
             if k in ending:
@@ -256,8 +271,7 @@ class Plan:
 
     def _place_view(self, v: Value) -> None:
         x = v.op.operands[0]
-        kind = self.kind[x]
-        self.kind[v] = "local" if kind in ("local", "fresh") else "view"
+        self.kind[v] = "local" if self.kind[x] in ("local", "fresh") else "view"
         if x in self.arrays:
             self.arrays[v] = viewed(self.arrays[x], step_of(v.op))
 
@@ -279,9 +293,7 @@ class Plan:
 
 def unshaped(v: Value) -> Value:
     """The value that v is a reshape of, through all reshapes."""
-    while v.op.name == "reshape":
-        v = v.op.operands[0]
-    return v
+    return origin(v, ("reshape",))
 
 
 def aligned(size: int) -> Any:

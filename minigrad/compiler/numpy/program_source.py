@@ -21,10 +21,8 @@ from minigrad.compiler.ir.checks import barrier, may_raise
 from minigrad.compiler.ir.program import VIEWS, Buffer, Op, Program, Value
 from minigrad.compiler.ir.pysyntax import HEAD, identifier, imports, inside, literal, named, slices, title_of
 from minigrad.compiler.numpy.buffer_reuse import SMALLEST, ReusedBuffer
-from minigrad.compiler.numpy.op_calls import Calls
-from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, unshaped
-from minigrad.compiler.numpy.scalar_ops import is_scalar_op, scalar_expression, scalar_literal
-from minigrad.compiler.numpy.scope import Scope
+from minigrad.compiler.numpy.op_calls import Calls, Scope, scalar_expression, scalar_literal
+from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, is_scalar_op, unshaped
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.util.bytecode import code_of
 from minigrad.util.text import text_of_bytes
@@ -51,19 +49,12 @@ def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
 
 def buffers_under(plan: Plan, v: Value) -> list[Buffer]:
     """The buffers whose memory a value may share: as a view, or as the result of a call, which may be a view."""
-    buffers: dict[Buffer, None] = {}
-    seen: set[Value] = set()
-    pending = [plan.root[v]]
-    while pending:
-        root = pending.pop()
-        if root in seen:
-            continue
+    roots, seen = [plan.root[v]], set[Value]()
+    for root in roots:  # more are appended
+        if root.op.name == "call" and root not in seen:
+            roots += [plan.root[x] for x in root.op.operands]
         seen.add(root)
-        if root.op.name == "input":
-            buffers[root.op.params["buffer"]] = None
-        elif root.op.name == "call":
-            pending += [plan.root[x] for x in root.op.operands]
-    return list(buffers)
+    return list(dict.fromkeys(root.op.params["buffer"] for root in roots if root.op.name == "input"))
 
 
 @cache
@@ -117,14 +108,8 @@ class ProgramSource:
         """The step's first op. Its parameters are the arguments; a long program has the other names as defaults."""
         parameters = [self.arguments[b] for b in sorted(self.arguments, key=lambda b: b.place or 0)]
         if len(self.scope.prepared) > MANY_NAMES:
-            around = (
-                *self.buffers.values(),
-                *self.rngs,
-                *self.scope.constants,
-                *self.scope.functions,
-                *self.scope.prepared,
-            )
-            parameters += [f"{name}={name}" for name in around]
+            around = [*self.buffers.values(), *self.rngs, *self.scope.constants]
+            parameters += [f"{name}={name}" for name in [*around, *self.scope.functions, *self.scope.prepared]]
         text = f"    def step({', '.join(parameters)}):"
         return text if len(self.scope.prepared) <= MANY_NAMES else fill(text, 118, subsequent_indent=" " * 8)
 
@@ -166,15 +151,14 @@ class ProgramSource:
         return [*before, *saved, "try:", *inside, "except Exception as error:", *restored, raised, *after]
 
     def _write(self) -> None:
-        plan = self.plan
-        for k, block in enumerate(plan.blocks):
+        for k, block in enumerate(self.plan.blocks):
             self.scope.prepared[f"block{k}"] = f"memory({block.nbytes})"
         guarded = first_guarded(self.program)
         for k, op in enumerate(self.program.ops):
             if k == guarded:
                 self.guarded = range(len(self.body), len(self.body))
             self._write_op(op)
-            if k == plan.barrier and guarded >= 0:
+            if k == self.plan.barrier and guarded >= 0:
                 self.guarded = range(self.guarded.start, len(self.body))
         first = {v: k for k, v in reversed(list(enumerate(self.program.outputs)))}
         returned = [self._returned(k, v, first[v] == k) for k, v in enumerate(self.program.outputs)]
@@ -211,9 +195,8 @@ class ProgramSource:
                 self._append(text, op.note if k == 0 else "")
 
     def _append(self, text: str, note: str) -> None:
-        words = note.replace("\n", " ")
-        comment = f"  # {words}" if words else ""
-        self.body.append(f"{text}{comment}" if len(text) + len(comment) < 150 else text + comment[: 150 - len(text)])
+        comment = "  # " + note.replace("\n", " ") if note else ""
+        self.body.append((text + comment)[: max(150, len(text))])
 
     def _write_number(self, op: Op) -> None:
         v, name, note = op.out, self.names[op.out], op.note
@@ -250,10 +233,7 @@ class ProgramSource:
 
     def _prepare(self, op: Op, v: Value) -> None:
         """Let bind define the name of a value that is in the same memory in each call."""
-        if not self.plan.is_static(v):
-            return
-        name = self.names[v]
-        if op.name == "input":
+        if not self.plan.is_static(v) or op.name == "input":
             return
         if op.name in VIEWS:
             text = self._view(op)
@@ -269,8 +249,8 @@ class ProgramSource:
         else:
             buffer = self.plan.home[v]
             text = self.buffers[buffer] + ("" if buffer.shape == v.shape else f".reshape({inside(v.shape)})")
-        if text != name:
-            self.scope.prepared[name] = text
+        if text != self.names[v]:
+            self.scope.prepared[self.names[v]] = text
 
     def _joined(self, out: Value) -> str:
         """The memory of a concatenation, an argument of bind: arrays that outlive the step may lie in it."""

@@ -15,7 +15,6 @@ that axes line up and equal ops are found to be equal.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeGuard
 
@@ -27,7 +26,7 @@ from minigrad.compiler.ir.program import UFUNCS, Value
 from minigrad.compiler.ir.rewriter import Rewriter, Rules
 from minigrad.compiler.ir.typing import result
 
-SIMPLER = Rules()  # filled by algebra.py, sums.py and views.py, in this order
+SIMPLER = Rules()  # filled by algebra.py and sums_and_views.py, in this order
 rewrite = SIMPLER.rewrite
 SMALLEST = 1e-12  # a divisor becomes a factor if it is never smaller
 MODERATE = 4096.0  # factors by which no number overflows that is otherwise harmless
@@ -48,31 +47,21 @@ def computed(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | No
     return b.raw("full", shape=shape, dtype=np.dtype(dtype), value=np.asarray(value, dtype).item())
 
 
-def with_literals(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
-    """Constant arrays as literals."""
-    return _on_simpler(name, b, ins, params, lambda x: number(x) if is_full(x) else None)
+def on_simpler(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """The op on simpler operands, as long as shape and dtype of the result stay the same.
 
+    Constant arrays become literals. Python integers beside floating-point values become floats, so that 1 / s and
+    1.0 / s are the same. Values are taken before they are repeated, or leading axes of size 1 are added or dropped.
+    """
+    has_floats = name in INTEGERS_AS_FLOATS and any(isinstance(x, Value) and x.dtype.kind == "f" for x in ins)
 
-def with_floats(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
-    """Python integers beside floating-point values as floats, so that 1 / s and 1.0 / s are the same."""
-    if not any(isinstance(x, Value) and x.dtype.kind == "f" for x in ins):
-        return None
-    return _on_simpler(name, b, ins, params, lambda x: float(x) if type(x) is int and abs(x) < 2**24 else None)
-
-
-def before_broadcast(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
-    """An op on values before they are repeated, or before leading axes of size 1 are added or dropped."""
-
-    def source(x: Operand) -> Operand | None:
+    def simpler(x: Operand) -> Operand | None:
+        if type(x) is int:
+            return float(x) if has_floats and abs(x) < 2**24 else None
+        if is_full(x):
+            return number(x)
         return x.op.operands[0] if is_op(x, "broadcast") or drops_leading(x) else None
 
-    return _on_simpler(name, b, ins, params, source)
-
-
-def _on_simpler(
-    name: str, b: Rewriter, ins: tuple[Operand, ...], params: dict[str, Any], simpler: Callable[[Any], Operand | None]
-) -> Value | None:
-    """The op on simpler operands, as long as shape and dtype of the result stay the same."""
     operands = ins
     for k in range(len(ins)):
         while (x := simpler(operands[k])) is not None:
@@ -115,10 +104,7 @@ def _drops_units(x: Value) -> bool:
 
 for _name in (*UFUNCS, "where", "cast"):
     SIMPLER.rule(_name, operands=("full", LITERAL))(partial(computed, _name))
-    SIMPLER.rule(_name, operands=("full",))(partial(with_literals, _name))
-    if _name in INTEGERS_AS_FLOATS:
-        SIMPLER.rule(_name, operands=(LITERAL,))(partial(with_floats, _name))
-    SIMPLER.rule(_name, operands=("broadcast", "reshape"))(partial(before_broadcast, _name))
+    SIMPLER.rule(_name, operands=("full", LITERAL, "broadcast", "reshape"))(partial(on_simpler, _name))
     SIMPLER.rule(_name, operands=("reshape",))(partial(before_reshape, _name))
 
 
@@ -202,3 +188,59 @@ rewrite(X**3, lambda x: x * x * x)
 rewrite(X**0.5, lambda x: x.apply("sqrt"), has_same_root)
 rewrite(X**-1, lambda x: 1.0 / x)
 rewrite(X**-2, lambda x: 1.0 / (x * x))
+
+# Parts of zeros
+
+
+@SIMPLER.rule("add", operands=("set_slice",))
+def add_parts(b: Rewriter, x: Any, y: Any) -> Value | None:
+    """Zeros with p in one place + zeros with q in another: zeros with both, or p and q side by side if nothing is left.
+
+    So do the gradients of slices of an array, such as the gates of an LSTM, come together.
+    """
+    parts, more = parts_of(x), parts_of(y)
+    if not parts or not more or (x.shape, x.dtype) != (y.shape, y.dtype):
+        return None
+    if not all(are_disjoint(p[0][1], q[0][1]) for p, _ in parts for q, _ in more):
+        return None
+    concatenation = _side_by_side(b, x.shape, [*parts, *more])
+    if concatenation is not None:
+        return concatenation
+    for steps, part in more:
+        x = b.op("set_slice", x, part, steps=steps)
+    return x
+
+
+def parts_of(x: Any) -> list[tuple[Any, Value]]:
+    """The parts that were set in zeros to make x, each with its steps; none if x is something else."""
+    parts = []
+    while is_op(x, "set_slice"):
+        steps = x.op.params["steps"]
+        if steps[0][0] != "slice" or any(step != 1 or stop is None for _, stop, step in steps[0][1]):
+            return []
+        parts.append((steps, x.op.operands[1]))
+        x = x.op.operands[0]
+    return parts[::-1] if is_full(x) and number(x) == 0 else []
+
+
+def are_disjoint(a: Any, b: Any) -> bool:
+    """Whether two slices have no element in common."""
+    return any(p[1] <= q[0] or q[1] <= p[0] for p, q in zip(a, b, strict=True))
+
+
+def _side_by_side(b: Rewriter, shape: tuple[int, ...], parts: list[tuple[Any, Value]]) -> Value | None:
+    """Parts that fill the shape along one axis, as a concatenation."""
+    parts = sorted(parts, key=lambda part: part[0][0][1])
+    cut = [k for k, n in enumerate(shape) if parts[0][0][0][1][k] != (0, n, 1)]
+    if len(cut) != 1 or any(name != "reshape" for steps, _ in parts for name, _ in steps[1:]):
+        return None
+    (axis,), end, arrays = cut, 0, []
+    for steps, part in parts:
+        bounds = list(steps[0][1])
+        arrays.append(b.op("reshape", part, shape=tuple(stop - start for start, stop, _ in bounds)))
+        start, after, _ = bounds[axis]
+        bounds[axis] = (0, shape[axis], 1)
+        if start != end or bounds != [(0, n, 1) for n in shape]:
+            return None
+        end = after
+    return b.op("concatenate", *arrays, axis=axis) if end == shape[axis] else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,24 +12,16 @@ from minigrad.compiler.ir.checks import checks_first
 from minigrad.compiler.ir.program import VIEWS, Program, Value, without_dead_code
 from minigrad.compiler.ir.rewriter import Rewriter, Rules
 from minigrad.compiler.ir.view_memory import step_of, viewed
-from minigrad.compiler.passes import sums, views  # noqa: F401  (they fill the table of rules)
+from minigrad.compiler.passes import sums_and_views, watching  # noqa: F401  (the former fills the table of rules)
 from minigrad.compiler.passes.algebra import SIMPLER
-from minigrad.compiler.passes.watch import watching
 
 Pass = Callable[[Program], Program]
 
 
 class Simplifier(Rewriter):
-    """The rewriter with the rules of algebra.py, sums.py and views.py."""
+    """The rewriter with the rules of algebra.py and sums_and_views.py."""
 
     rules = SIMPLER
-
-    def carry_name(self, before: Value, after: Value) -> None:
-        """Give a value the name of the value that it replaces; and what it is a reshape of, which may replace it."""
-        super().carry_name(before, after)
-        while after.op.name == "reshape" and after.op.operands[0].name is None:
-            after = after.op.operands[0]
-            super().carry_name(before, after)
 
 
 def simplified(program: Program) -> Program:
@@ -78,18 +71,8 @@ def _reshape(b: Contiguity, x: Value, *, shape: tuple[int, ...]) -> Value | None
 
 @CONTIGUITY.rule("matmul")
 def _matmul(b: Contiguity, x: Value, y: Value) -> Value | None:
-    is_usable = [_for_blas(_layout(v, b.layouts)) for v in (x, y)]
-    if all(is_usable):
-        return None
-    return b.raw("matmul", *(v if usable else b.copied(v) for v, usable in zip((x, y), is_usable, strict=True)))
-
-
-def _in_c_order(v: Value) -> Any:
-    """An array of v's shape in C order that takes no memory."""
-    strides = [v.dtype.itemsize] * v.ndim
-    for k in range(v.ndim - 2, -1, -1):
-        strides[k] = strides[k + 1] * max(v.shape[k + 1], 1)
-    return np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, strides)
+    usable = [v if _for_blas(_layout(v, b.layouts)) else b.copied(v) for v in (x, y)]
+    return None if usable[0] is x and usable[1] is y else b.raw("matmul", *usable)
 
 
 def _layout(v: Value, layouts: dict[Value, Any]) -> Any:
@@ -100,14 +83,17 @@ def _layout(v: Value, layouts: dict[Value, Any]) -> Any:
         v = v.op.operands[0]
     if v not in layouts:
         array = v.op.params["buffer"].array if v.op.name == "input" else None
-        if array is None:
-            layouts[v] = _in_c_order(v)
-        else:
-            layouts[v] = np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, array.strides)
+        strides = c_strides(v) if array is None else array.strides
+        layouts[v] = np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, strides)
     layout = layouts[v]
     for view in reversed(chain):
         layout = layouts[view] = viewed(layout, step_of(view.op))
     return layout
+
+
+def c_strides(v: Value) -> list[int]:
+    """The strides of an array of v's shape in C order."""
+    return [v.dtype.itemsize * math.prod(max(n, 1) for n in v.shape[k + 1 :]) for k in range(v.ndim)]
 
 
 def _is_view(layout: Any, shape: tuple[int, ...]) -> bool:
@@ -158,7 +144,7 @@ def optimized(program: Program, verify: bool = False) -> tuple[Program, list[tup
         if proof is not None:
             proof.step(name, program)
     if proof is not None:
-        from minigrad.compiler.kernels.legalize import Legalizer
+        from minigrad.compiler.kernels.legalize import legalized
 
-        proof.step("the form for kernels", Legalizer(program).run())
+        proof.step("the form for kernels", legalized(program))
     return program, report

@@ -14,17 +14,20 @@ Constants are equal to the real numbers that they stand for within 4 roundings (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.evaluate import Array, work
+from minigrad.compiler.ir.evaluate import Array, Sample, fingerprint, work
 from minigrad.compiler.ir.program import Buffer, Op, Program, Value
-from minigrad.compiler.ir.random_inputs import Sample, fingerprint
-from minigrad.compiler.passes.watch import TOLERANCE, Report, Watch, proven, watching
+from minigrad.compiler.passes import watching
 from minigrad.exact import Exact, Inexact, Redraw, opaque_roots, same
 
+Equal = Callable[[Array, Array], bool]
 ATTEMPTS: tuple[dict[str, Any], ...] = (
     {},
     {"positive": True},
@@ -35,10 +38,47 @@ ATTEMPTS: tuple[dict[str, Any], ...] = (
     {"scale": 8, "limit": 1},
 )
 TRIES = 32  # random inputs, until all roots exist
+TOLERANCE = 1e-7  # where nothing is exact: of the largest element, or of 1
 
 
 class ProofError(AssertionError):
     """A pass changes what a program computes. The message names the pass, the result and the op."""
+
+
+@dataclass
+class Report:
+    """What the proof of a pass has compared.
+
+    Args:
+        name: the name of the pass.
+        results: the number of outputs and stores that are equal.
+        elements: the number of their elements.
+        inexact: why floats were compared, to TOLERANCE; empty if everything was compared exactly.
+    """
+
+    name: str
+    results: int
+    elements: int
+    inexact: str = ""
+
+    def __str__(self) -> str:
+        how = f"to {TOLERANCE:g} only: {self.inexact}" if self.inexact else "exactly"
+        return f"{self.name}: {self.results} results of {self.elements} elements are equal {how}"
+
+
+@dataclass
+class Watch:
+    """The proofs of a `proven()` block.
+
+    Args:
+        limit: programs of more work (see `evaluate.work`) are skipped.
+        reports: one for each pass of each program.
+        skipped: the work of each program that was skipped.
+    """
+
+    limit: float = math.inf
+    reports: list[Report] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
 
 
 def prove_equal(before: Program, after: Program, name: str = "the rewriting", *, seed: int = 0) -> Report:
@@ -65,32 +105,33 @@ class Proof:
     Args:
         program: the program before the first pass.
         seed: of the random inputs.
+        reports: to which those of the passes are appended.
     """
 
-    def __init__(self, program: Program, seed: int = 0) -> None:
-        self.program, self.seed = program, seed
+    def __init__(self, program: Program, seed: int = 0, reports: list[Report] | None = None) -> None:
+        self.program, self.seed, self.reports = program, seed, [] if reports is None else reports
         self.sample: Sample | None = None
 
     def step(self, name: str, after: Program) -> Report:
         """Prove that the next pass keeps what the program computes. See `prove_equal`."""
         before, self.program = self.program, after
-        if before is after:
-            return _report(name, after)
-        self._check_interface(name, before, after)
-        with opaque_roots():
-            try:
-                difference = self._difference(before, after, name)
-            except Inexact as error:
-                return self._by_floats(name, before, after, f"{error} has no exact meaning")
-            except Redraw as error:
-                return self._by_floats(name, before, after, f"no inputs were found where all is decided: {error}")
-        if difference and not self._equal_by_identities(before, after, name):
-            raise ProofError(difference)
-        return _report(name, after)
+        self.reports.append(_report(name, after) if before is after else self._proven(name, before, after))
+        return self.reports[-1]
 
-    def _check_interface(self, name: str, before: Program, after: Program) -> None:
+    def _proven(self, name: str, before: Program, after: Program) -> Report:
         if len(before.outputs) != len(after.outputs):
             raise ProofError(f"{name}: {len(before.outputs)} outputs became {len(after.outputs)}")
+        programs = (before, after, name)
+        with opaque_roots():
+            try:
+                difference = self._difference(*programs)
+            except Inexact as error:
+                return self._by_floats(*programs, f"{error} has no exact meaning")
+            except Redraw as error:
+                return self._by_floats(*programs, f"no inputs were found where all is decided: {error}")
+        if difference and not self._equal_by_identities(*programs):
+            raise ProofError(difference)
+        return _report(name, after)
 
     def _difference(self, before: Program, after: Program, name: str) -> str:
         """The difference in words; "" if there is none."""
@@ -99,15 +140,17 @@ class Proof:
                 return _comparison(self.sample, before, after, name, same)
             except (Redraw, IndexError):
                 self.sample = None
-        return self._first(ATTEMPTS, lambda sample: _comparison(sample, before, after, name, same), before)
+        return self._first(ATTEMPTS, before, after, name)
 
-    def _first(self, attempts: Any, compare: Callable[[Sample], str], program: Program, **options: Any) -> str:
-        """The result for the first inputs on which both programs can be evaluated."""
+    def _first(
+        self, attempts: Iterable[Any], before: Program, after: Program, name: str, equal: Equal = same, **options: Any
+    ) -> str:
+        """The difference in words for the first inputs on which both programs can be evaluated."""
         last: Exception = Redraw("no inputs")
         for k, attempt in enumerate(attempts):
-            sample = Sample(program, self.seed + k, **attempt, **options)
+            sample = Sample(before, self.seed + k, **attempt, **options)
             try:
-                difference = compare(sample)
+                difference = _comparison(sample, before, after, name, equal)
             except (Redraw, IndexError) as error:
                 last = error if isinstance(error, Redraw) else Redraw(f"an index out of range: {error}")
                 continue
@@ -117,20 +160,15 @@ class Proof:
 
     def _equal_by_identities(self, before: Program, after: Program, name: str) -> bool:
         """Whether the programs are equal on two samples where roots and exponentials obey their identities."""
+        tries = [[ATTEMPTS[k % 3] for k in range(first, first + TRIES)] for first in (0, TRIES)]
         try:
-            for first in (0, TRIES):
-                tries = [ATTEMPTS[k % 3] for k in range(first, first + TRIES)]
-                if self._first(tries, lambda s: _comparison(s, before, after, name, same), before, exponents=True):
-                    return False
+            return not any(self._first(attempts, before, after, name, exponents=True) for attempts in tries)
         except Redraw:
             return False
-        return True
 
-    def _by_floats(self, name: str, before: Program, after: Program, reason: str) -> Report:
+    def _by_floats(self, before: Program, after: Program, name: str, reason: str) -> Report:
         try:
-            difference = self._first(
-                ATTEMPTS, lambda s: _comparison(s, before, after, name, _close), before, exact=False
-            )
+            difference = self._first(ATTEMPTS, before, after, name, _close, exact=False)
         except Redraw as error:
             raise ProofError(f"{name}: the programs cannot be evaluated: {error}") from error
         except Inexact as error:
@@ -164,9 +202,7 @@ def _is_stored_unchanged(buffer: Buffer, *programs: Program) -> bool:
     )
 
 
-def _comparison(
-    sample: Sample, before: Program, after: Program, name: str, equal: Callable[[Array, Array], bool]
-) -> str:
+def _comparison(sample: Sample, before: Program, after: Program, name: str, equal: Equal) -> str:
     """The difference between two programs on a sample, in words; "" if there is none."""
     old, draws = sample.values(before)
     new, new_draws = sample.values(after)
@@ -186,7 +222,7 @@ def _comparison(
     return ""
 
 
-def _equal(x: Array, y: Array, equal: Callable[[Array, Array], bool]) -> bool:
+def _equal(x: Array, y: Array, equal: Equal) -> bool:
     if isinstance(x, Exact) or isinstance(y, Exact) or np.asarray(x).dtype.kind == "f":
         return equal(x, y)
     return bool(np.array_equal(x, y))
@@ -212,13 +248,9 @@ def first_difference(
     ancestors = _ancestors(w)
     wrong = [op for op in after.ops if op in ancestors and any(_content(new[u]) not in contents for u in op.outs)]
     named = {u.name: u for op in before.ops for u in op.outs if u.name}
-    certain = [
-        op
-        for op in wrong
-        for u in op.outs
-        if u.name in named and named[u.name].size == u.size and _content(new[u]) != _content(old[named[u.name]])
-    ]
-    for op in [*certain[:1], *wrong[:1]]:
+    known = [(op, u, named[u.name]) for op in wrong for u in op.outs if u.name in named]
+    certain = [op for op, u, x in known if x.size == u.size and _content(new[u]) != _content(old[x])]
+    for op in [*certain, *wrong]:
         return f"the first op that differs is {_described(op)}"
     contents, ancestors = {_content(x) for x in new.values()}, _ancestors(v)
     for op in before.ops:
@@ -255,32 +287,37 @@ def _described(op: Op) -> str:
 # Where passes are proven
 
 
+@contextmanager
+def proven(limit: float = math.inf) -> Iterator[Watch]:
+    """Prove the passes of every program that is compiled within a block.
+
+    Args:
+        limit: skip programs of more work than this.
+
+    Example:
+        >>> import minigrad as mg
+        >>> import numpy as np
+        >>> with proven() as watch:
+        ...     step = mg.compile(lambda x: (x * x).sum(), backend="numpy")
+        ...     y = [step(np.ones(3)) for _ in range(2)]
+        >>> len(watch.reports) > 0, watch.skipped
+        (True, [])
+    """
+    watch = Watch(limit)
+    token = watching.set(watch)
+    try:
+        yield watch
+    finally:
+        watching.reset(token)
+
+
 def started(program: Program, verify: bool) -> Proof | None:
     """A proof of a program's passes, with `verify` or within `proven()`; else None."""
-    watch = watching.get()
-    if verify:
-        return Proof(program)
-    if watch is None:
-        return None
+    watch: Watch | None = watching.get()
+    if verify or watch is None:
+        return Proof(program) if verify else None
     size = work(program)
     if size > watch.limit:
         watch.skipped.append(size)
         return None
-    return Watched(program, watch)
-
-
-class Watched(Proof):
-    """A proof that adds its reports to those of a block."""
-
-    def __init__(self, program: Program, watch: Watch) -> None:
-        super().__init__(program)
-        self.watch = watch
-
-    def step(self, name: str, after: Program) -> Report:
-        """Prove that the next pass keeps what the program computes."""
-        report = super().step(name, after)
-        self.watch.reports.append(report)
-        return report
-
-
-__all__ = ["ProofError", "Report", "Watch", "prove_equal", "proven", "started", "watching"]
+    return Proof(program, reports=watch.reports)

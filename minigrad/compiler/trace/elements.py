@@ -13,14 +13,19 @@ import numpy as np
 from minigrad.compiler.ir.program import ArgSlot, Literal, Op, Value
 from minigrad.compiler.ir.view_memory import Step, basic, inverse, simplified, viewed_through
 from minigrad.compiler.refusal import unsupported
-from minigrad.compiler.trace.number_operands import array_of, fits
-from minigrad.compiler.trace.opaque import bare
-from minigrad.compiler.trace.traced_number import TracedNumber
+from minigrad.compiler.trace.traced_number import TracedNumber, array_of, fits
 from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import bare
 
 
-def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
-    """An index as programs contain it, with places instead of arrays, and the arrays."""
+def indexed(trace: Any, index: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, ...], list[Value]]:
+    """An index as programs contain it, with places instead of arrays, and the arrays. Later calls check their bounds.
+
+    Args:
+        trace: the trace.
+        index: of any kind.
+        shape: of the array that has the index.
+    """
     template: list[Any] = []
     arrays: list[Value] = []
     for p in index if isinstance(index, tuple) else (index,):
@@ -41,6 +46,12 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
         else:
             template.append(ArgSlot(len(arrays)))
             arrays.append(trace.operand(p))
+    rest = len(shape) - sum(p is not None and p is not Ellipsis for p in template)
+    axis = 0
+    for p in template:
+        if isinstance(p, ArgSlot):  # negative ones count from the end
+            add_check(trace, arrays[p.k], -shape[axis], shape[axis] - 1)
+        axis += rest if p is Ellipsis else p is not None
     return tuple(template), arrays
 
 
@@ -57,16 +68,6 @@ def add_check(trace: Any, value: Value, low: Any, high: Any) -> None:
         trace.add(Op("check", (value,), {"low": low, "high": high}, ()))
 
 
-def check_index(trace: Any, shape: tuple[int, ...], template: tuple[Any, ...], arrays: list[Value]) -> None:
-    """Let later calls check that the arrays of an index are within bounds; negative ones count from the end."""
-    rest = len(shape) - sum(p is not None and p is not Ellipsis for p in template)
-    axis = 0
-    for p in template:
-        if isinstance(p, ArgSlot):
-            add_check(trace, arrays[p.k], -shape[axis], shape[axis] - 1)
-        axis += rest if p is Ellipsis else p is not None
-
-
 def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     """x[index]."""
     index = _as_numbers(index)
@@ -76,9 +77,8 @@ def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     if is_basic(parts):
         part = trace.view(x, basic(x.shape, parts), another=True)
         return part if isinstance(x.mg_array[index], np.ndarray) else trace.fresh(x.mg_array[index], part.mg_value)
-    template, arrays = indexed(trace, index)
     result = x.mg_array[bare(index)]
-    check_index(trace, x.shape, template, arrays)
+    template, arrays = indexed(trace, index, x.shape)
     return trace.fresh(result, trace.emit("gather", x.mg_value, *arrays, index=template))
 
 
@@ -110,19 +110,19 @@ def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
         target.mg_write(value)
         target.mg_array[...] = bare(new)
         return
+    is_mask = isinstance(index, TracerArray) and index.dtype.kind == "b"
     is_single = math.prod(np.shape(new)) == 1
-    if is_mask(index) and not is_single and not trace.pin_array(index):
+    if is_mask and not is_single and not trace.pin_array(index):
         rewritten(trace, operator.setitem, x, (index, new), {})
         return
-    if is_mask(index) and is_single:
+    if is_mask and is_single:
         mask = trace.emit("reshape", index.mg_value, shape=index.shape + (1,) * (x.ndim - index.ndim))
         value = trace.emit("where", mask, fitted(trace, new, (), x.dtype), x.mg_value)
     else:
-        template, arrays = indexed(trace, index)
+        template, arrays = indexed(trace, index, x.shape)
         v = stored(trace, new, x.dtype)
         if isinstance(v, Value) and v.dtype != x.dtype:
             v = trace.emit("cast", v, dtype=x.dtype)
-        check_index(trace, x.shape, template, arrays)
         value = trace.emit("scatter", x.mg_value, v, *arrays, index=template, how="set")
     x.mg_write(value)
     x.mg_array[bare(index)] = bare(new)
@@ -141,11 +141,6 @@ def is_basic(parts: tuple[Any, ...]) -> bool:
         p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
         for p in parts
     )
-
-
-def is_mask(index: Any) -> bool:
-    """Whether an index is a tracer array of bools."""
-    return isinstance(index, TracerArray) and index.dtype.kind == "b"
 
 
 def same_part(x: TracerArray, y: Any) -> bool:
@@ -173,7 +168,7 @@ def fitted(trace: Any, x: Any, shape: tuple[int, ...], dtype: Any) -> Value:
 
 def stored(trace: Any, x: Any, dtype: Any) -> Value | Literal:
     """The value of x as it is written into an array of a dtype. A number that integers cannot hold is constant."""
-    if type(x) is TracedNumber and not fits(trace, x, np.dtype(dtype)):
+    if type(x) is TracedNumber and not fits(x, np.dtype(dtype)):
         x = x.mg_pinned()
     return trace.operand(x)
 
@@ -211,14 +206,12 @@ def written(trace: Any, out: Any, result: Any, mask: Any) -> Any:
 def memory_after(trace: Any, x: TracerArray, value: Value) -> Value:
     """The value of all memory of x, after x gets a value."""
     while x.mg_parent is not None:
-        x, value = _parent_after(trace, x, value)
+        x, value = _parent_after(trace, x, x.mg_parent, value)
     return value
 
 
-def _parent_after(trace: Any, x: TracerArray, value: Value) -> tuple[TracerArray, Value]:
+def _parent_after(trace: Any, x: Any, parent: Any, value: Value) -> tuple[TracerArray, Value]:
     """An array of which x is a view, and its value after x gets one."""
-    assert x.mg_parent is not None
-    assert x.mg_step is not None
     op, params = x.mg_step
     if op in ("call", "broadcast"):
         unsupported_view()
@@ -229,18 +222,18 @@ def _parent_after(trace: Any, x: TracerArray, value: Value) -> tuple[TracerArray
                 "write into a copy, or into the array that it is a view of",
             )
         index = trace.constant(params).mg_value
-        return x.mg_parent, trace.emit("scatter", x.mg_parent.mg_value, value, index, index=(ArgSlot(0),), how="set")
+        return parent, trace.emit("scatter", parent.mg_value, value, index, index=(ArgSlot(0),), how="set")
     top, chain = x, []
-    while top.mg_parent is not None and top.mg_step is not None and top.mg_step[0] in ("reshape", "transpose", "slice"):
+    while top.mg_parent is not None and top.mg_step[0] in ("reshape", "transpose", "slice"):
         chain.append(top.mg_step)
         top = top.mg_parent
     steps = _as_one_put(top.shape, tuple(chain[::-1]))
-    if steps is not None:
-        return top, _put(trace, top.mg_value, value, steps)
-    if op == "slice":
-        return x.mg_parent, _put(trace, x.mg_parent.mg_value, value, (x.mg_step,))
-    op, params = inverse(x.mg_parent.shape, x.mg_step)
-    return x.mg_parent, trace.emit(op, value, **{"shape" if op == "reshape" else "axes": params})
+    if steps is not None or op == "slice":
+        top, steps = (parent, (x.mg_step,)) if steps is None else (top, steps)
+        put = Op("set_slice", (top.mg_value, value), {"steps": steps}, ((top.shape, top.dtype),))
+        return top, trace.add(put).out
+    op, params = inverse(parent.shape, x.mg_step)
+    return parent, trace.emit(op, value, **{"shape" if op == "reshape" else "axes": params})
 
 
 @functools.lru_cache(maxsize=4096)
@@ -252,10 +245,6 @@ def _as_one_put(shape: tuple[int, ...], chain: tuple[Step, ...]) -> tuple[Step, 
     array = np.empty(shape, bool)
     part = viewed_through(array, steps)
     return tuple(steps) if not part.size or np.may_share_memory(part, array) else None
-
-
-def _put(trace: Any, x: Value, y: Value, steps: tuple[Step, ...]) -> Value:
-    return trace.add(Op("set_slice", (x, y), {"steps": steps}, ((x.shape, x.dtype),))).out
 
 
 def rewritten(trace: Any, function: Any, x: Any, args: Any, kwargs: Any) -> None:

@@ -14,9 +14,10 @@ import numpy as np
 from minigrad.compiler.ir.program import ArgSlot, Op, Value
 from minigrad.compiler.refusal import OWN, CompileError, stop, unsupported, user_line
 from minigrad.compiler.trace.number_arithmetic import pinned
-from minigrad.compiler.trace.opaque import bare, templates
+from minigrad.compiler.trace.recorded_calls import templates
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import bare
 from minigrad.reach import NUMERIC, alike, is_leaf
 
 
@@ -33,7 +34,7 @@ class Draws:
         bits = generator.bit_generator
         self.frontier.setdefault(id(bits), (bits, bits.state))
 
-    def repeated(self, generator: Any, method: str, args: Any, kwargs: Any) -> Value | None:
+    def repeated(self, generator: Any, *call: Any) -> Value | None:
         """The value of an earlier draw that is repeated now, None for a new one.
 
         Raises:
@@ -44,15 +45,15 @@ class Draws:
         self.before = bits.state
         if equal(self.before, self.frontier[id(bits)][1]):
             return None
-        for key, state, call, value in self.known:
-            if key == id(bits) and equal(state, self.before) and equal(call, (method, args, kwargs)):
+        for key, state, known, value in self.known:
+            if key == id(bits) and equal(state, self.before) and equal(known, call):
                 return value
         return unsupported("the state of a Generator is set in the step", "set it outside of the step")
 
-    def add(self, generator: Any, method: str, args: Any, kwargs: Any, value: Value) -> None:
+    def add(self, value: Value, generator: Any, *call: Any) -> None:
         """Add a new draw."""
         bits = generator.bit_generator
-        self.known.append((id(bits), self.before, (method, args, kwargs), value))
+        self.known.append((id(bits), self.before, call, value))
         self.frontier[id(bits)] = bits, bits.state
 
     def check(self) -> None:
@@ -87,23 +88,21 @@ def equal(x: Any, y: Any) -> bool:
 
 def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any:
     """Record a draw from a generator, which each call of the program repeats."""
-    if not any(generator is g for g in trace.generators):
-        trace.generators.append(generator)
     if method == "bytes":
         unsupported("rng.bytes draws no array", "draw integers: rng.integers(0, 256, n, dtype=np.uint8)")
     ins, operands = templates(trace, _parameters(method, args, kwargs), (TracerArray, TracedNumber))
-    again = trace.draws.repeated(generator, method, bare(args), bare(kwargs))
+    args, kwargs = bare(args), bare(kwargs)
+    again = trace.draws.repeated(generator, method, args, kwargs)
     if again is not None and ins:  # operands that are equal now may differ in later calls
         unsupported(f"rng.{method} of computed arrays is repeated from an earlier state", "use constant parameters")
-    drawn = getattr(generator, method)(*bare(args), **bare(kwargs))
+    drawn = getattr(generator, method)(*args, **kwargs)
     if again is not None:
         return _as_drawn(trace, drawn, again)
     if np.asarray(drawn).dtype.kind not in NUMERIC:
-        error = f"mg.compile: rng.{method} draws objects that are not numbers, at {user_line()}\nHint: draw an index."
-        trace.stop(CompileError(error))
+        stop(trace, f"rng.{method} draws objects that are not numbers", "draw an index")
         return drawn  # stopping earlier would skip the draw, and later would repeat it
     value = _drawn(trace, generator, method, ins, operands, drawn)
-    trace.draws.add(generator, method, bare(args), bare(kwargs), value)
+    trace.draws.add(value, generator, method, args, kwargs)
     return _as_drawn(trace, drawn, value)
 
 
@@ -120,7 +119,7 @@ def _parameters(method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> d
 def _as_drawn(trace: Any, drawn: Any, value: Value) -> Any:
     """The tracer of a draw: of an array, or of a Python number."""
     if type(drawn) is bool:
-        trace.stop(CompileError(f"mg.compile: a single bool is drawn, at {user_line()}\nHint: draw size=1."))
+        stop(trace, "a single bool is drawn", "draw size=1")
         return drawn
     if type(drawn) not in (float, int):
         return trace.fresh(drawn, value)
@@ -132,18 +131,19 @@ def _as_drawn(trace: Any, drawn: Any, value: Value) -> Any:
 def shuffle(trace: Any, generator: Any, x: TracerArray, axis: int) -> None:
     """Record rng.shuffle(x): a draw of the shuffled elements, which are written into x."""
     trace.writable(x, "rng.shuffle")
-    if not any(generator is g for g in trace.generators):
-        trace.generators.append(generator)
-    if trace.draws.repeated(generator, "shuffle", (bare(x), axis), {}) is not None:
+    if trace.draws.repeated(generator, "shuffle", bare(x), axis) is not None:
         unsupported("rng.shuffle is repeated from an earlier state", "x = x[rng.permutation(len(x))]")
     value = x.mg_value
     generator.shuffle(x.mg_array, axis)
     value = _drawn(trace, generator, "shuffle", [value], {"args": (ArgSlot(0),), "kwargs": {"axis": axis}}, x.mg_array)
-    trace.draws.add(generator, "shuffle", (bare(x), axis), {}, value)
+    trace.draws.add(value, generator, "shuffle", bare(x), axis)
     x.mg_write(value)
 
 
 def _drawn(trace: Any, generator: Any, method: str, ins: Any, operands: dict[str, Any], drawn: Any) -> Value:
+    """The value of an op that draws."""
+    if not any(g is generator for g in trace.generators):
+        trace.generators.append(generator)
     k = next(k for k, g in enumerate(trace.generators) if g is generator)
     params = {"generator": k, "method": method, **operands}
     return trace.add(Op("random", ins, params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
@@ -161,7 +161,7 @@ class TracerGenerator(np.random.Generator):
         super().__init__(real.bit_generator)
         self.mg_trace, self.mg_real = trace, real
 
-    @property  # type: ignore[misc]  # it is never assigned
+    @property  # type: ignore[misc]  # that of object may be assigned
     def __class__(self) -> type:
         """The class of the real one: type(rng) is the same as in an eager step."""
         return type(self.mg_real)
@@ -176,14 +176,13 @@ class TracerGenerator(np.random.Generator):
     def bit_generator(self) -> Any:
         """That of the real one. The step must not read its state, which is another one in each call."""
         caller = sys._getframe(1).f_code
-        if self.mg_trace.open and "state" in caller.co_names and not caller.co_filename.startswith(OWN):
-            stop(self, "the state of a Generator is read", "read it outside of the step")
+        if "state" in caller.co_names and not caller.co_filename.startswith(OWN):
+            stop(self.mg_trace, "the state of a Generator is read", "read it outside of the step")
         return self.mg_real.bit_generator
 
     def spawn(self, n_children: int) -> list[np.random.Generator]:
         """New generators, which would be the same in each call of a program."""
-        if self.mg_trace.open:
-            stop(self, "rng.spawn makes other generators", "make them outside of the step")
+        stop(self.mg_trace, "rng.spawn makes other generators", "make them outside of the step")
         return self.mg_real.spawn(n_children)
 
     def __reduce__(self) -> Any:
@@ -193,8 +192,7 @@ class TracerGenerator(np.random.Generator):
 def _drawing(name: str) -> Any:
     def draw(self: TracerGenerator, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
-            if self.mg_trace.open:
-                stop(self, f"rng.{name}(out=...)", "use the array that it returns")
+            stop(self.mg_trace, f"rng.{name}(out=...)", "use the array that it returns")
             return getattr(self.mg_real, name)(*bare(args), **bare(kwargs))
         return self.mg_trace.draw(self.mg_real, name, args, kwargs)
 
@@ -207,7 +205,8 @@ def _shuffle(self: TracerGenerator, x: Any, axis: int = 0) -> None:
     elif type(x) is TracerArray:
         self.mg_trace.shuffle(self.mg_real, x, axis)
     else:
-        stop(self, f"rng.shuffle writes into a {type(x).__name__}", "shuffle an array, or x = x[rng.permutation(n)]")
+        hint = "shuffle an array, or x = x[rng.permutation(n)]"
+        stop(self.mg_trace, f"rng.shuffle writes into a {type(x).__name__}", hint)
         self.mg_real.shuffle(x, axis)
 
 
@@ -218,11 +217,6 @@ class GeneratorSlot:
 
     def __init__(self, current: np.random.Generator) -> None:
         self.current = current
-
-    @property
-    def bit_generator(self) -> Any:
-        """The bit generator of the present Generator."""
-        return self.current.bit_generator
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.current, name)

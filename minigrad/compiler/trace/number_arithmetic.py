@@ -7,14 +7,16 @@ the inputs, for what stays a number (a counter that the step stores).
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from minigrad.compiler.ir.program import Op
 from minigrad.compiler.refusal import CompileError, unsupported, user_line
+from minigrad.compiler.trace.tracer_operators import mapped, real_of
 from minigrad.reach import bits
 from minigrad.reach.guards import Predicate
 from minigrad.tensor.tensor import Tensor
@@ -41,8 +43,7 @@ class NumberOperators:
     def __round__(self: Any, *digits: Any) -> Any:
         """round(number, digits). Where the program computes the number, Python rounds it in each call."""
         if self.mg_expression is not None:
-            real = self.mg_pinned()
-            return round(real, *pinned(digits))
+            return round(self.mg_pinned(), *pinned(digits))
         return self.mg_called(round, *pinned(digits))
 
 
@@ -53,11 +54,7 @@ def is_traced(x: Any) -> bool:
 
 def pinned(x: Any, kinds: tuple[type, ...] = (int, float)) -> Any:
     """The numbers themselves instead of traced ones of these kinds; in a tuple, list or dictionary of arguments too."""
-    if type(x) is dict:
-        return {key: pinned(part, kinds) for key, part in x.items()}
-    if type(x) in (tuple, list):
-        return type(x)(pinned(part, kinds) for part in x)
-    return x.mg_pinned() if is_traced(x) and type(x.mg_real) in kinds else x
+    return mapped(lambda part: part.mg_pinned() if is_traced(part) and type(part.mg_real) in kinds else part, x)
 
 
 def tried(trace: Any, function: Callable[..., Any], *reals: Any) -> Any:
@@ -94,30 +91,26 @@ def computed(function: Callable[..., Any], name: str, *operands: Any) -> Any:
     """function(*operands), recorded as an expression, and as an op of this name if an array needs it."""
     number: Any = next(x for x in operands if is_traced(x))
     trace = number.mg_trace
-    reals = [x.mg_real if is_traced(x) else x for x in operands]
+    reals = [*map(real_of, operands)]
     real = tried(trace, function, *reals)
     if not trace.open:
         return real
     parts: list[Any] = [x.mg_expression if is_traced(x) else _constant(x) for x in operands]
     is_expression = all(part is not None for part in parts)
-
-    def expression(inputs: Any) -> Any:
-        return function(*(part(inputs) for part in parts))
-
-    if is_expression:
-        expression.form = (name, *(part.form for part in parts))  # type: ignore[attr-defined]
+    expression = composed(function, name, *parts) if is_expression else None
 
     def make() -> Any:
         if is_expression and all(type(x) is not float for x in reals):  # Python's integers have no last bit
             return trace.computed(expression, real)
         if type(real) is int:
             for x in operands:
-                _check_small(trace, x, LARGEST.get(name, EXACT))
+                _check_small(x, LARGEST.get(name, EXACT))
         return trace.emit(name, *_values(operands))
 
+    result = type(number)(trace, real, expression, make)
     if name == "power" and is_expression:  # Python raises where NumPy returns infinity
-        trace.predicates.append(Predicate(lambda inputs: expression(inputs) is not None, True, ""))
-    return type(number)(trace, real, expression if is_expression else None, make)
+        result.mg_decide(lambda n: n is not None)
+    return result
 
 
 def _values(operands: Any) -> list[Any]:
@@ -125,23 +118,30 @@ def _values(operands: Any) -> list[Any]:
     return [x.mg_value if is_traced(x) else x for x in operands]
 
 
-def _check_small(trace: Any, x: Any, largest: int) -> None:
+def _check_small(x: Any, largest: int) -> None:
     """Check that an operand of integer arithmetic is so small that the result fits into 64 bits, unlike Python's."""
-    real = x.mg_real if is_traced(x) else x
-    if type(real) is float:
-        return
-    if is_traced(x) and x.mg_expression is None and abs(real) <= largest:
-        trace.add(Op("check", (x.mg_value,), {"low": -largest, "high": largest}, ()))
-    elif not (x.mg_decide(lambda v: abs(v) <= largest) if is_traced(x) else abs(x) <= largest):
+    is_small = type(real_of(x)) is float or (x.mg_is_within(-largest, largest) if is_traced(x) else abs(x) <= largest)
+    if not is_small:
         unsupported("a large integer meets an integer that is computed from arrays", "use float(n)")
 
 
-def _constant(x: Any) -> Expression:
-    def expression(inputs: Any) -> Any:
-        return x
+def composed(function: Callable[..., Any], name: str, *parts: Expression) -> Expression:
+    """The expression that applies a function of this name to other expressions."""
 
-    expression.form = bits(x)  # type: ignore[attr-defined]
-    return expression
+    def expression(inputs: Any) -> Any:
+        return function(*(part(inputs) for part in parts))
+
+    return with_form(expression, (name, *(part.form for part in parts)))
+
+
+def with_form(expression: Any, form: Any) -> Expression:
+    """The expression, which now has a form. It stays a function: calls of a class with the form would cost more."""
+    expression.form = form
+    return cast("Expression", expression)
+
+
+def _constant(x: Any) -> Expression:
+    return composed(lambda: x, bits(x))
 
 
 def _is_number(x: Any) -> bool:
@@ -184,26 +184,20 @@ def _check_operands(trace: Any, name: str, x: Any, y: Any) -> None:
 def _binary(name: str, kind: str) -> None:
     function, array_function = getattr(operator, name), getattr(np, kind)
 
-    def forward(self: Any, other: Any, *modulus: Any) -> Any:
-        if modulus:
-            return pow(self.mg_pinned(), pinned(other), *pinned(modulus))
+    def compute(self: Any, x: Any, y: Any) -> Any:
+        other = y if x is self else x
         if not _is_number(other):
-            return _with_other(array_function, function, self, self, other)
+            return _with_other(array_function, function, self, x, y)
         if name == "pow" and self.mg_expression is None and type(other) in (int, float):
-            return self.mg_called(operator.pow, other)
-        _check_operands(self.mg_trace, name, self, other)
-        return computed(function, kind, self, other)
+            return self.mg_called(operator.pow if x is self else _base, other)
+        _check_operands(self.mg_trace, name, x, y)
+        return computed(function, kind, x, y)
 
-    def reflected(self: Any, other: Any) -> Any:
-        if not _is_number(other):
-            return _with_other(array_function, function, self, other, self)
-        if name == "pow" and self.mg_expression is None and type(other) in (int, float):
-            return self.mg_called(_base, other)
-        _check_operands(self.mg_trace, name, other, self)
-        return computed(function, kind, other, self)
+    def forward(self: Any, other: Any, *modulus: Any) -> Any:
+        return pow(self.mg_pinned(), pinned(other), *pinned(modulus)) if modulus else compute(self, self, other)
 
     setattr(NumberOperators, f"__{name}__", forward)
-    setattr(NumberOperators, f"__r{name}__", reflected)
+    setattr(NumberOperators, f"__r{name}__", lambda self, other: compute(self, other, self))
 
 
 def _comparison(name: str, kind: str) -> None:
@@ -213,12 +207,12 @@ def _comparison(name: str, kind: str) -> None:
         if not _is_number(other):
             return _with_other(getattr(np, kind), function, self, self, other)
         trace = self.mg_trace
-        real = other.mg_real if is_traced(other) else other
+        real = real_of(other)
         outcome = function(self.mg_real, real)
         if trace.open and not all(x.mg_expression is not None for x in (self, other) if is_traced(x)):
             if {type(self.mg_real), type(real)} == {int, float}:
                 for x in (self, other):  # Python compares exactly, NumPy after rounding the integer
-                    _check_small(trace, x, EXACT)
+                    _check_small(x, EXACT)
             return trace.decide(trace.emit(kind, *_values((self, other))), outcome)
         if trace.open:
             mine, theirs = self.mg_known(), other.mg_known() if is_traced(other) else _constant(other)
@@ -228,21 +222,13 @@ def _comparison(name: str, kind: str) -> None:
     setattr(NumberOperators, f"__{name}__", compare)
 
 
-def _of_integers(name: str, function: Callable[[Any, Any], Any]) -> None:
+def _of_the_number(name: str, function: Callable[..., Any], *, reflected: bool = False) -> None:
     """An operator for counters, whose operands become constants."""
-    setattr(NumberOperators, f"__{name}__", lambda self, other: function(self.mg_pinned(), pinned(other)))
-    setattr(NumberOperators, f"__r{name}__", lambda self, other: function(pinned(other), self.mg_pinned()))
-
-
-def _of_the_number(name: str) -> None:
-    """A method of Python's numbers, called on the number, which becomes a constant."""
-    function = getattr(int, name, None) or getattr(float, name)
 
     def method(self: Any, *others: Any) -> Any:
-        real = self.mg_pinned()
-        return getattr(type(real), name)(real, *pinned(others))
+        real, rest = self.mg_pinned(), pinned(others)
+        return function(*rest, real) if reflected else function(real, *rest)
 
-    method.__name__, method.__doc__ = name, function.__doc__
     setattr(NumberOperators, name, method)
 
 
@@ -257,6 +243,8 @@ for _name, _kind in (
 ):
     _comparison(_name, _kind)
 for _name in ("and", "or", "xor", "lshift", "rshift", "divmod"):
-    _of_integers(_name, divmod if _name == "divmod" else getattr(operator, f"__{_name}__"))
-for _name in ("invert", "trunc", "floor", "ceil"):
-    _of_the_number(f"__{_name}__")
+    _function = divmod if _name == "divmod" else getattr(operator, f"__{_name}__")
+    _of_the_number(f"__{_name}__", _function)
+    _of_the_number(f"__r{_name}__", _function, reflected=True)
+for _function in (operator.invert, math.trunc, math.floor, math.ceil):
+    _of_the_number(f"__{_function.__name__.strip('_')}__", _function)

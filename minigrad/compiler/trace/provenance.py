@@ -23,21 +23,15 @@ RULES = str(Path(tape.__file__).parents[1] / "optim")
 
 STATE = "state"
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-_KINDS: dict[CodeType, str] = {}  # whose code it is, by code object: looked up for every frame of every op
+_KINDS: dict[CodeType, str] = {}  # whose code it is: looked up for every frame of every op
 
 
 def _kind(code: CodeType) -> str:
-    name = code.co_filename
+    """Whose code it is."""
     if code is PULL or code is PUSH:
-        kind = "walk"
-    elif name.startswith("<minigrad primitive"):
-        kind = "primitive"
-    elif name.startswith(RULES):
-        kind = "rule"
-    else:
-        kind = "own" if name.startswith(OWN) else "user"
-    _KINDS[code] = kind
-    return kind
+        return "walk"
+    kinds = (("primitive", "<minigrad primitive"), ("rule", RULES), ("own", OWN))
+    return next((kind for kind, start in kinds if code.co_filename.startswith(start)), "user")
 
 
 def note(known: dict[Any, str]) -> str:
@@ -46,34 +40,27 @@ def note(known: dict[Any, str]) -> str:
     Args:
         known: texts of nodes of the tape, which are made once and used for each op of a rule.
     """
-    frame: Any = sys._getframe(3)  # skip this frame, Trace.add and its caller
+    frame: Any = sys._getframe(3)  # skip this frame, RecordedProgram.add and its caller
     primitive = scope = ""
     while frame is not None:
         code = frame.f_code
-        kind = _KINDS.get(code) or _kind(code)
-        if kind == "own":
-            pass
-        elif kind == "walk":
+        kind = _KINDS.get(code) or _KINDS.setdefault(code, _kind(code))
+        if kind == "walk":
             node = walked.get()
             if node is None:  # the walk began before the trace: from here on the frames are not of the step
-                frame = None
                 break
             text = known.get(node) or known.setdefault(node, described(node))
             return f"{'gradient' if code is PULL else 'tangent'} of {text}"
-        elif kind == "primitive":
-            own = None if primitive else frame.f_globals.get("primitive")
-            if own is not None:
-                primitive, scope = own.name, current_scope()
-        elif kind == "user" or not primitive:
+        if kind == "user" and primitive:
             break
+        if kind == "user":
+            return linecache.getline(code.co_filename, frame.f_lineno, frame.f_globals).strip()
+        if kind == "rule" and not primitive:
+            return str(code.co_name.strip("_"))
+        if kind == "primitive" and not primitive and (own := frame.f_globals.get("primitive")) is not None:
+            primitive, scope = own.name, current_scope()
         frame = frame.f_back
-    if primitive:
-        return f"{scope}: {primitive}" if scope else primitive
-    if frame is None:
-        return ""
-    if _KINDS[frame.f_code] == "rule":
-        return str(frame.f_code.co_name.strip("_"))
-    return linecache.getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals).strip()
+    return f"{scope}: {primitive}" if scope else primitive
 
 
 def described(node: Any) -> str:

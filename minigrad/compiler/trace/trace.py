@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import weakref
 from collections.abc import Callable
 from types import CodeType
 from typing import Any, NoReturn
@@ -16,32 +15,25 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minigrad.compiler.follow.flow import NOTHING
-from minigrad.compiler.follow.function_source import is_in_branch
+from minigrad.compiler.follow.user_functions import is_in_branch
 from minigrad.compiler.ir.checks import CLOSE, close_calls, errors_raise
-from minigrad.compiler.ir.program import ArgSlot, Buffer, Literal, Op, Value
-from minigrad.compiler.ir.typing import make
-from minigrad.compiler.ir.view_memory import Memory, Step, viewed
-from minigrad.compiler.refusal import CompileError, RecordingAborted, own_hint, unsupported, user_line
+from minigrad.compiler.ir.program import Op, Value
+from minigrad.compiler.refusal import CompileError, RecordingAborted, own_hint, stop, user_line
 from minigrad.compiler.trace import (
     elements,
     generators,
-    minigrad_functions,  # noqa: F401  (fills FUNCTIONS)
-    number_operands,
-    recorded_ufuncs,
+    recorded_calls,
+    traced_number,
 )
+from minigrad.compiler.trace.functions import FUNCTIONS
 from minigrad.compiler.trace.number_arithmetic import pinned
-from minigrad.compiler.trace.numpy_functions import FUNCTIONS
-from minigrad.compiler.trace.opaque import bare, opaque, opaque_op
-from minigrad.compiler.trace.outside import OutsideArrays
-from minigrad.compiler.trace.provenance import check_promotion, note
+from minigrad.compiler.trace.recorded_calls import opaque
+from minigrad.compiler.trace.recorded_program import RecordedProgram
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import bare
 from minigrad.engine.tracing import active
-from minigrad.reach import NUMERIC
 from minigrad.reach.guards import Predicate
-
-PARAMETER = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}  # of views
-COMPUTED = 1 << 20  # numbers of inputs from here on are those of expressions
 
 
 def _recorded(handler: Callable[..., Any]) -> Any:
@@ -77,7 +69,7 @@ WITHOUT_RECORDING: dict[str, Callable[..., Any]] = {
 }
 
 
-class Trace(OutsideArrays):
+class Trace(RecordedProgram):
     """Records ops, the buffers that they read, and the memory of every array that takes part.
 
     Args:
@@ -88,26 +80,23 @@ class Trace(OutsideArrays):
     Attributes:
         refusal: the first thing that could not be recorded.
         aborted: why the recording was aborted: the step was about to do what it must not.
-        ops, generators, expressions: the program: its ops, generators, and numbers computed before it runs.
+        generators: those that the program draws from.
         predicates: decisions on numbers that change from call to call.
         pinned: inputs that are constants after all.
         targets: ids of arrays that are written, and of those of which they are views.
         printed: texts that the step prints, with the file and whether to flush.
         is_foreign: whether another thread has used a tracer meanwhile; `is_elsewhere`: or this one, in another context.
         followed: calls that take numbers out of arrays which can be traced.
-        tracers, numbers: weak references to all tracer arrays and traced numbers.
     """
 
     def __init__(self, strict: bool = False, annotated: bool = True, caller: CodeType | None = None) -> None:
-        super().__init__()
-        self.strict, self.annotated, self.caller = strict, annotated, caller
+        super().__init__(annotated)
+        self.strict, self.caller = strict, caller
         self.recording = True
-        self.refusal: Exception | None = None
+        self.refusal: CompileError | None = None
         self.aborted: CompileError | None = None
-        self.ops: list[Op] = []
         self.generators: list[Any] = []
         self.draws = generators.Draws()
-        self.expressions: list[Any] = []
         self.predicates: list[Predicate] = []
         self.pinned: set[int] = set()
         self.targets: set[int] = set()
@@ -116,10 +105,6 @@ class Trace(OutsideArrays):
         self.thread = threading.get_ident()
         self.followed = NOTHING
         self.type_builtin: Any = None  # replaces `type`, if anything does
-        self.tracers: list[weakref.ref[Any]] = []
-        self.numbers: list[weakref.ref[Any]] = []
-        self.described: dict[Any, str] = {}  # texts of nodes of the tape
-        self.promoted: set[str] = set()  # lines that a warning about float64 has named
 
     # Whether it records
 
@@ -136,7 +121,7 @@ class Trace(OutsideArrays):
             self.let_go()
         return False
 
-    def stop(self, error: Exception) -> None:
+    def stop(self, error: CompileError) -> None:
         """Record nothing from here on, because of this error.
 
         Raises:
@@ -144,14 +129,13 @@ class Trace(OutsideArrays):
         """
         if self.refusal is None:
             self.refusal = error
-            if isinstance(error, CompileError):
-                error.is_branch = is_in_branch(sys._getframe(1), self.caller)
+            error.is_branch = is_in_branch(sys._getframe(1), self.caller)
         self.let_go()
         self.recording = False
         if self.strict:
             raise self.refusal
 
-    def spoil(self, error: Exception) -> None:
+    def spoil(self, error: CompileError) -> None:
         """Record nothing from here on, where an exception of the user's is about to be raised."""
         if self.open:
             self.refusal = self.refusal or error
@@ -186,11 +170,6 @@ class Trace(OutsideArrays):
 
     # Decisions
 
-    def pin(self, number: TracedNumber) -> None:
-        """Note that a number which changes from call to call is used as a constant."""
-        if number.mg_key is not None:
-            self.pinned.add(number.mg_key)
-
     def decide(self, value: Value, outcome: bool) -> bool:
         """Note a decision of the step, which every later call checks. Returns the outcome.
 
@@ -198,9 +177,8 @@ class Trace(OutsideArrays):
             value: of any dtype, with one element. The decision is whether it differs from 0.
             outcome: the decision now.
         """
-        if self.open and (hint := own_hint()) is not None:
-            error = f"mg.compile: the step decides by values of arrays, at {user_line()}\nHint: {hint}."
-            self.stop(CompileError(error))
+        if (hint := own_hint()) is not None:
+            stop(self, "the step decides by values of arrays", hint)
         if self.open:
             if value.shape:
                 value = self.emit("reshape", value, shape=())
@@ -224,115 +202,30 @@ class Trace(OutsideArrays):
             is_close = self.emit("any", is_close, axes=tuple(range(is_close.ndim)))
         self.add(Op("check", (is_close,), {"low": False, "high": False}, ()))
 
-    # Values
-
-    def emit(self, name: str, *ins: Value | Literal, **params: Any) -> Value:
-        """Make an op and add it."""
-        return self.add(make(name, *ins, **params)).out
-
-    def add(self, op: Op) -> Op:
-        """Add an op, with a note of what it is for."""
-        if self.annotated:
-            op.note = note(self.described)
-        self.ops.append(op)
-        if self.annotated:  # a recording that confirms another one has warned before
-            check_promotion(op, self.promoted)
-        return op
-
-    def present(self, x: TracerArray) -> Value:
-        """The present value of an array."""
-        if x.mg_parent is None:
-            return self.input(x.mg_memory) if x.mg_memory.value is None else x.mg_memory.value
-        assert x.mg_step is not None
-        name, params = x.mg_step
-        if name == "call":
-            return opaque_op(self, *params, x.mg_array).out
-        if name == "elements":
-            index = self.constant(params).mg_value
-            value = self.emit("gather", x.mg_parent.mg_value, index, index=(ArgSlot(0),))
-        else:
-            form = x.mg_array.shape, x.mg_array.dtype
-            value = self.add(Op(name, (x.mg_parent.mg_value,), {PARAMETER[name]: params}, (form,))).outs[0]
-        value.name = self.view_names.get(id(x))
-        return value
-
-    def operand(self, x: Any) -> Value | Literal:
-        """The value of an operand, or the literal."""
-        if isinstance(x, TracerArray):
-            if x.mg_trace is not self:
-                unsupported("the step uses an array of another step that is being compiled", "return it from that step")
-            return x.mg_value
-        if type(x) in (bool, int, float, complex):
-            return x
-        if type(x) is TracedNumber:
-            return x.mg_value
-        if isinstance(x, np.generic):
-            return self.emit("full", shape=(), dtype=x.dtype, value=x.item())
-        return self.constant(x if isinstance(x, np.ndarray) else np.asarray(x)).mg_value
-
-    def computed(self, expression: Any, real: Any) -> Value:
-        """An input that Python computes from the numbers of a call: integers of any size, and their quotients."""
-        buffer = Buffer("number", "argument", np.asarray(real), place=~(COMPUTED + len(self.expressions)))
-        self.expressions.append(expression)
-        self.buffers.append(buffer)
-        return self.input_of(buffer)
-
-    def fresh(self, array: Any, value: Value) -> TracerArray:
-        """A tracer array with its own memory."""
-        is_scalar = isinstance(array, np.generic)
-        if isinstance(array, (str, bytes)) or np.asarray(array).dtype.kind not in NUMERIC:
-            unsupported(f"an array of {np.asarray(array).dtype} is made", "compute with numbers inside of the step")
-        array = np.asarray(array)
-        tracer = TracerArray(self, array, Memory(array, value))
-        tracer.mg_is_scalar = is_scalar
-        return tracer
-
-    def view(self, x: TracerArray, steps: list[Step], another: bool = False) -> TracerArray:
-        """A view of x; an array with its own memory where NumPy must copy the real array for it.
-
-        Without steps it is x itself, unless another array is asked for.
-        """
-        if x.mg_is_scalar and (steps or another):  # an array made of a scalar has its own memory
-            x = self.fresh(x.mg_array.copy(), self.emit("copy", x.mg_value))
-        if another and not steps:
-            return TracerArray(self, x.mg_array.view(), x.mg_memory, x, ("reshape", x.shape))
-        for step in steps:
-            array = viewed(x.mg_array, step)
-            if array.size and not np.may_share_memory(array, x.mg_array):
-                key = "shape" if step[0] == "reshape" else "axes"
-                x = self.fresh(array, self.emit(step[0], x.mg_value, **{key: step[1]}))
-            else:
-                x = TracerArray(self, array, x.mg_memory, x, step)
-        return x
-
     # What is recorded
 
     memory_after, opaque, check = elements.memory_after, opaque, elements.check
     fitted, writable, written = elements.fitted, elements.writable, elements.written
-    taken, number = number_operands.taken, number_operands.number
+    taken, number = traced_number.taken, traced_number.number
     rewritten, rewrite = elements.rewritten, _recorded(elements.rewritten)
     getitem, setitem, cast = _recorded(elements.getitem), _recorded(elements.setitem), _recorded(elements.cast)
     draw, shuffle = _recorded(generators.draw), _recorded(generators.shuffle)
-    _ufunc = _recorded(recorded_ufuncs.recorded)
+    _ufunc = _recorded(recorded_calls.recorded)
 
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
         """Call a ufunc or one of its methods."""
         if self.open:
             if method == "__call__" and not errors_raise():  # almost every call
-                result = recorded_ufuncs.plain(self, ufunc, inputs, options)
+                result = recorded_calls.plain(self, ufunc, inputs, options)
                 if result is not NotImplemented:
                     return result
             try:
-                inputs = number_operands.of_ufunc(self, inputs) if method == "__call__" else pinned(inputs)
+                inputs = traced_number.of_ufunc(self, inputs) if method == "__call__" else pinned(inputs)
             except CompileError as error:
                 self.stop(error)
             if errors_raise():
-                self.stop(
-                    CompileError(
-                        f"mg.compile: floating-point errors raise at {user_line()}, and a program ignores them.\nHint: "
-                        "put np.errstate around the call of the compiled function, which then runs eagerly."
-                    )
-                )
+                hint = "put np.errstate around the call of the compiled function, which then runs eagerly"
+                stop(self, "floating-point errors raise, and a program ignores them", hint)
         return self._ufunc(ufunc, method, inputs, options)
 
     def function(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -340,7 +233,7 @@ class Trace(OutsideArrays):
         if not all(issubclass(kind, (TracerArray, np.ndarray, np.generic, TracedNumber)) for kind in types):
             return NotImplemented
         if any(type(x) is TracedNumber for x in (*args, *kwargs.values())) and self.open:
-            args, kwargs = number_operands.of_function(self, function, args, kwargs)
+            args, kwargs = traced_number.of_function(self, function, args, kwargs)
         return self._function(function, args, kwargs)
 
     @_recorded

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.follow.calls import DECIDING, OF_MATH
-from minigrad.compiler.refusal import CompileError, stop, user_line
+from minigrad.compiler.follow.taint import DECIDING, OF_MATH
+from minigrad.compiler.refusal import stop, user_line
 from minigrad.compiler.trace.trace import Trace
-from minigrad.compiler.trace.traced_number import TracedNumber
+from minigrad.compiler.trace.traced_number import DOUBLE, TracedNumber, array_of
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.compiler.trace.tracer_operators import real_of
 from minigrad.reach import MISSING
@@ -53,8 +53,7 @@ class TypeOfTracers:
         """Called by Python where an object that is not a class is among the bases of one."""
         trace = object.__getattribute__(self, "trace")
         if trace.open:
-            hint = "make it outside of the step"
-            trace.abort(f"the step makes a class whose base is `type`, at {user_line()}", hint)
+            trace.abort(f"the step makes a class whose base is `type`, at {user_line()}", "make it outside of the step")
         return (type,)
 
     def __getattribute__(self, name: str) -> Any:
@@ -62,20 +61,8 @@ class TypeOfTracers:
         own = name in ("__mro_entries__", "__reduce__")
         return object.__getattribute__(self, name) if own else getattr(type, name)
 
-    def __instancecheck__(self, x: Any) -> bool:
-        return isinstance(x, type)
-
-    def __subclasscheck__(self, x: Any) -> bool:
-        return issubclass(x, type)
-
     def __getitem__(self, x: Any) -> Any:
         return type[x]
-
-    def __or__(self, x: Any) -> Any:
-        return type | x
-
-    def __ror__(self, x: Any) -> Any:
-        return x | type
 
     def __eq__(self, other: object) -> bool:
         return other is type or other is self
@@ -83,11 +70,16 @@ class TypeOfTracers:
     def __hash__(self) -> int:
         return hash(type)
 
-    def __repr__(self) -> str:
-        return repr(type)
-
     def __reduce__(self) -> str:
         return "type"
+
+
+def _of_type(name: str) -> Any:
+    return lambda self, *args: getattr(type, name)(type, *args)
+
+
+for _name in ("instancecheck", "subclasscheck", "or", "ror", "repr"):
+    setattr(TypeOfTracers, f"__{_name}__", _of_type(f"__{_name}__"))
 
 
 class _KindOfNumber(type):
@@ -132,7 +124,7 @@ def _of_math(function: Any) -> Any:
         if len(args) == 1 and type(args[0]) is TracedNumber and args[0].mg_expression is None:
             if function not in DECIDING:
                 return args[0].mg_called(function)
-            x = args[0].mg_trace.fresh(np.asarray(args[0].mg_real, float), args[0].mg_as_float())
+            x = array_of(args[0].mg_trace, args[0], [DOUBLE])
         if function in DECIDING and type(x) is TracerArray and not x.shape:
             return bool(getattr(np, function.__name__)(x))
         return function(*args)
@@ -204,19 +196,14 @@ def traced_dir(*x: Any) -> Any:
 def traced_id(x: Any, /) -> int:
     """id of an array of the state. Any other array is another object in each call."""
     if type(x) is TracerArray:
-        if x.mg_trace.open and not (x.mg_memory.is_outside and x.mg_trace.known.get(id(x.mg_array)) is x):
-            stop(x, "id() of an array that is another one in each call", "use a name or a number instead")
+        if not (x.mg_memory.is_outside and x.mg_trace.known.get(id(x.mg_array)) is x):
+            stop(x.mg_trace, "id() of an array that is another one in each call", "use a name or a number instead")
         return id(x.mg_array)
     return id(real_of(x))
 
 
-REPLACEMENTS: dict[Any, Any] = {
-    id: traced_id,
-    isinstance: traced_isinstance,
-    hasattr: traced_hasattr,
-    getattr: traced_getattr,
-    dir: traced_dir,
-}
+REPLACEMENTS: dict[Any, Any] = {id: traced_id, isinstance: traced_isinstance, hasattr: traced_hasattr}
+REPLACEMENTS |= {getattr: traced_getattr, dir: traced_dir}
 
 
 def replacement(trace: Trace, builtin: Any) -> Any:
@@ -234,13 +221,7 @@ def deferred_print(trace: Trace, *values: Any, **options: Any) -> None:
 
     If the step has to run again, as after an exception about a tracer, that run prints instead.
     """
-    if trace.open:
-        trace.stop(
-            CompileError(
-                f"mg.compile: the step prints, and a program would not, at {user_line()}\nHint: return what it "
-                "prints, and print it outside."
-            )
-        )
+    stop(trace, "the step prints, and a program would not", "return what it prints, and print it outside")
     text = io.StringIO()
     print(*values, **{**options, "file": text, "flush": False})
     trace.printed.append((text.getvalue(), options.get("file"), options.get("flush", False)))

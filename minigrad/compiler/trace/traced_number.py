@@ -4,30 +4,48 @@ Examples are a rate that a schedule changes, betas of a one-cycle schedule, a fl
 a traced number replaces the Python number. A decision that depends on it (`if step > 10`) becomes a predicate, which
 must have the same outcome in later calls. Whatever else asks for its value (`range(n)`, `math.cos(x)`, a key of a
 dictionary) makes it a constant of the program.
+
+Beside narrower arrays a Python number takes their dtype in most functions, and keeps its own in some. Here a traced
+number becomes an array that has the same effect, or a constant of the program where that is not known.
 """
 
 from __future__ import annotations
 
 import operator
 import sys
+import warnings
 import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from minigrad.compiler.ir.program import ArgSlot, Op
-from minigrad.compiler.refusal import OWN, own_hint, stop, unsupported
-from minigrad.compiler.trace.number_arithmetic import Expression, NumberOperators, computed, scalar_function, tried
+from minigrad.compiler.refusal import OWN, CompileError, own_hint, stop, unsupported
+from minigrad.compiler.trace.functions import STRONG, WEAK, WRITING
+from minigrad.compiler.trace.number_arithmetic import (
+    Expression,
+    NumberOperators,
+    composed,
+    computed,
+    pinned,
+    scalar_function,
+    tried,
+)
+from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import arrays_in, bare, mapped
+from minigrad.reach import alike, is_leaf
 from minigrad.reach.guards import Predicate
 
-# What a special method says about the use of a number that has no expression.
-USES = {
-    **dict.fromkeys(("__format__", "__str__", "__repr__"), "is converted to text"),
-    **dict.fromkeys(("__float__", "__int__", "__complex__"), "is given to code that needs a plain number"),
-    **dict.fromkeys(("__array__",), "is put into an array, as by np.mean of a list"),
-    **dict.fromkeys(("__index__",), "decides about an index, a shape or a loop"),
-    **dict.fromkeys(("__hash__",), "is the key of a dictionary or a member of a set"),
+DOUBLE = np.dtype(np.float64)
+READ = "is read in Python"
+# Conversions of the number itself, and what they say about the use of one that has no expression.
+CONVERSIONS: dict[Callable[..., Any], str] = {
+    **dict.fromkeys((format, str, repr), "is converted to text"),
+    **dict.fromkeys((float, int, complex), "is given to code that needs a plain number"),
+    operator.index: "decides about an index, a shape or a loop",
+    hash: "is the key of a dictionary or a member of a set",
 }
 
 
@@ -52,7 +70,7 @@ class TracedNumber(NumberOperators):
         self.mg_cached: Any = None
         trace.numbers.append(weakref.ref(self))
 
-    @property  # type: ignore[misc]  # it is never assigned
+    @property  # type: ignore[misc]  # that of object may be assigned
     def __class__(self) -> type:
         """The class of the number: isinstance(x, float) is the same as in an eager step."""
         return type(self.mg_real)
@@ -79,28 +97,37 @@ class TracedNumber(NumberOperators):
 
     # Decisions, and uses of the number itself
 
-    def mg_decide(self, holds: Callable[[Any], Any]) -> Any:
+    def mg_decide(self, holds: Callable[[Any], Any], use: str = READ) -> Any:
         """holds(number), which must have the same outcome in every call of the program."""
         outcome = holds(self.mg_real)
         if self.mg_trace.open:
-            expression = self.mg_known()
+            expression = self.mg_known(use)
             self.mg_trace.predicates.append(Predicate(lambda inputs: holds(expression(inputs)), outcome, ""))
         return outcome
 
-    def mg_pinned(self) -> Any:
-        """The number itself, which is a constant of the program from here on."""
-        if self.mg_trace.open:
-            self.mg_trace.pin(self)
-            real, expression = self.mg_real, self.mg_known()
-            self.mg_trace.predicates.append(Predicate(lambda inputs: _is_same(expression(inputs), real), True, ""))
-        return self.mg_real
+    def mg_is_within(self, low: Any, high: Any) -> bool:
+        """Whether the number is in [low, high], in every call of the program."""
+        if self.mg_expression is not None:
+            return bool(self.mg_decide(lambda n: low <= n <= high))
+        if low <= self.mg_real <= high:
+            self.mg_trace.add(Op("check", (self.mg_value,), {"low": low, "high": high}, ()))
+            return True
+        return False
 
-    def mg_known(self) -> Expression:
+    def mg_pinned(self, use: str = READ) -> Any:
+        """The number itself, which is a constant of the program from here on."""
+        real = self.mg_real
+        if self.mg_trace.open and self.mg_key is not None:
+            self.mg_trace.pinned.add(self.mg_key)
+        self.mg_decide(lambda n: alike(n, real), use)
+        return real
+
+    def mg_known(self, use: str = READ) -> Expression:
         """The expression. A random number has none, and whatever depends on its value differs from call to call."""
         if self.mg_expression is None:
             stop(
-                self,
-                f"a number that is drawn or taken out of an array {_use()}",
+                self.mg_trace,
+                f"a number that is drawn or taken out of an array {use}",
                 own_hint() or "return the array from the step and take the number outside, or use NumPy's functions",
             )
             return lambda inputs: self.mg_real
@@ -111,32 +138,8 @@ class TracedNumber(NumberOperators):
             return self.mg_trace.decide(self.mg_value, bool(self.mg_real))
         return bool(self.mg_decide(bool))
 
-    def __float__(self) -> float:
-        return float(self.mg_pinned())
-
-    def __int__(self) -> int:
-        return int(self.mg_pinned())
-
-    def __complex__(self) -> complex:
-        return complex(self.mg_pinned())
-
-    def __index__(self) -> int:
-        return operator.index(self.mg_pinned())
-
-    def __hash__(self) -> int:
-        return hash(self.mg_pinned())
-
-    def __repr__(self) -> str:
-        return repr(self.mg_pinned())
-
-    def __str__(self) -> str:
-        return str(self.mg_pinned())
-
-    def __format__(self, form: str) -> str:
-        return format(self.mg_pinned(), form)
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.array(self.mg_pinned(), dtype=dtype)
+        return np.array(self.mg_pinned("is put into an array, as by np.mean of a list"), dtype=dtype)
 
     def __reduce__(self) -> Any:
         return type(self.mg_real), (self.mg_pinned(),)
@@ -161,26 +164,25 @@ class TracedNumber(NumberOperators):
     def mg_called(self, function: Callable[..., Any], *rest: Any) -> Any:
         """function(number, *rest) as a traced number: the program calls the function in each call."""
         real = tried(self.mg_trace, function, self.mg_real, *rest)
-        kind = type(real)
+        kind: Any = type(real)
         if not self.mg_trace.open or kind not in (int, float) or (kind is int and not _fits_int64(real)):
             self.mg_pinned()
             return real
-        call: Any = scalar_function(function, kind, self.mg_is_single, *rest)  # type: ignore[arg-type]
+        op = self.mg_value.op
+        is_single = op.name == "cast" and any(v.dtype == np.float32 for v in op.operands)
+        call: Any = scalar_function(function, kind, is_single, *rest)
         dtype = np.dtype(kind)
         params = {"function": call, "args": (ArgSlot(0),), "kwargs": {}}
         value = self.mg_trace.add(Op("call", (self.mg_value,), params, (((), dtype),))).out
         return TracedNumber(self.mg_trace, real, None, lambda: value)
 
-    def mg_as_float(self) -> Any:
-        """Its value in the program, in dtype float64."""
-        value = self.mg_value
-        return value if value.dtype == np.float64 else self.mg_trace.emit("cast", value, dtype=np.dtype(float))
 
-    @property
-    def mg_is_single(self) -> bool:
-        """Whether it was computed in single precision."""
-        op = self.mg_value.op
-        return op.name == "cast" and any(v.dtype == np.float32 for v in op.operands)
+def _conversion(function: Callable[..., Any], use: str) -> Any:
+    return lambda self, *args: function(self.mg_pinned(use), *args)
+
+
+for _function, _text in CONVERSIONS.items():
+    setattr(TracedNumber, f"__{_function.__name__}__", _conversion(_function, _text))
 
 
 def _for_libraries(number: TracedNumber, name: str, value: Any) -> Any:
@@ -193,13 +195,115 @@ def _fits_int64(x: int) -> bool:
     return -(2**63) <= x < 2**63
 
 
-def _is_same(now: Any, before: Any) -> bool:
-    return type(now) is type(before) and bool(now == before) and str(now) == str(before)
+# Numbers out of arrays, and numbers as operands beside arrays
 
 
-def _use() -> str:
-    """How a number is used, from the special method of this file that was called."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_back.f_code.co_filename == __file__:
-        frame = frame.f_back
-    return USES.get(frame.f_code.co_name, "is read in Python")
+def taken(trace: Any, x: TracerArray, frame: FrameType | None, kind: type | None = None) -> TracedNumber | None:
+    """The number in an array of one element, traced; None if its use cannot be followed.
+
+    Args:
+        trace: the trace.
+        x: the array.
+        frame: of the user's function that asks for the number.
+        kind: float or int if that was called.
+    """
+    if frame is None or x.size != 1 or not trace.open or not trace.followed.has(frame):
+        return None
+    real = x.mg_array.item() if kind is None else kind(x.mg_array.item())
+    if type(real) not in (int, float) or x.dtype.itemsize > 8 or x.dtype == np.uint64:
+        return None
+    try:
+        return number(trace, x, real)
+    except CompileError as error:
+        trace.stop(error)
+        return None
+
+
+def number(trace: Any, x: TracerArray, real: Any) -> TracedNumber:
+    """The number in an array of one element, traced."""
+    value = x.mg_value if not x.shape else trace.emit("reshape", x.mg_value, shape=())
+    if type(real) is int and x.dtype.kind == "f":
+        trace.add(Op("check", (value,), {"low": -(2.0**62), "high": 2.0**62}, ()))
+    dtype = DOUBLE if type(real) is float else np.dtype(np.int64)
+    return TracedNumber(
+        trace, real, None, lambda: value if value.dtype == dtype else trace.emit("cast", value, dtype=dtype)
+    )
+
+
+def array_of(trace: Any, x: TracedNumber, dtypes: list[Any]) -> TracerArray:
+    """An array of shape () instead of a number, with the dtype that it has beside arrays of these dtypes."""
+    dtype = np.result_type(*dtypes, x.mg_real) if dtypes else x.dtype
+    if type(x.mg_real) is int and dtype.kind == "f" and x.mg_expression is not None:
+        value = trace.computed(composed(float, "float", x.mg_expression), float(x.mg_real))
+    else:
+        value = x.mg_value
+    value = value if value.dtype == dtype else trace.emit("cast", value, dtype=dtype)
+    return trace.fresh(np.asarray(x.mg_real, dtype), value)
+
+
+def fits(x: TracedNumber, dtype: Any) -> bool:
+    """Whether an integer dtype can hold a number, in every call. NumPy refuses Python numbers that are too large."""
+    if dtype.kind not in "iu" or (dtype == np.int64 and type(x.mg_real) is int):
+        return True
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if type(x.mg_real) is int:
+        return x.mg_is_within(low, high)
+    return x.mg_is_within(float(low), float(np.nextafter(high + 1.0, 0)))  # below 2**63 that is 2**63 - 1024
+
+
+def of_ufunc(trace: Any, operands: Any) -> Any:
+    """The operands of a ufunc with arrays instead of traced numbers, in the dtype that a Python number would take."""
+    if not any(type(x) is TracedNumber for x in operands):
+        return operands
+    dtypes = [x.dtype for x in operands if type(x) is not TracedNumber and hasattr(x, "dtype")]
+
+    def weak(x: Any) -> Any:  # an integer that the dtype of the arrays cannot hold is a constant
+        if type(x) is not TracedNumber:
+            return x
+        return array_of(trace, x, dtypes) if fits(x, np.result_type(*dtypes, x.mg_real)) else x.mg_pinned()
+
+    return tuple(map(weak, operands))
+
+
+def of_function(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
+    """The arguments of a function with arrays instead of numbers if the result is the same, else with constants."""
+    dtypes = [x.dtype for x in arrays_in(args)]
+    is_strong = function in STRONG
+    if any(dtype.itemsize < DOUBLE.itemsize for dtype in dtypes) and not is_strong and function not in WEAK:
+        return pinned(args), pinned(kwargs)
+    if function in WRITING and args and hasattr(args[0], "dtype"):
+        numbers = [x for x in (*args, *kwargs.values()) if type(x) is TracedNumber]
+        if not all(fits(x, args[0].dtype) for x in numbers):
+            return pinned(args), pinned(kwargs)
+    dtypes = [] if is_strong else dtypes
+    with_arrays = _with_arrays(trace, args, dtypes), _with_arrays(trace, kwargs, dtypes)
+    if function in WRITING or kwargs.get("out") is not None:
+        return with_arrays
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            of_numbers = function(*bare(args), **bare(kwargs))
+            of_arrays = function(*bare(with_arrays[0]), **bare(with_arrays[1]))
+        except Exception:  # the call itself raises it again
+            return pinned(args), pinned(kwargs)
+    return with_arrays if _form(of_arrays) == _form(of_numbers) else (pinned(args), pinned(kwargs))
+
+
+def _with_arrays(trace: Any, x: Any, dtypes: list[Any]) -> Any:
+    """Arguments of a function with arrays instead of floats, and constants instead of integers (axes, sizes)."""
+
+    def converted(part: Any) -> Any:
+        if type(part) is not TracedNumber:
+            return part
+        return part.mg_pinned() if type(part.mg_real) is int else array_of(trace, part, dtypes)
+
+    return mapped(converted, x)
+
+
+def _form(x: Any) -> Any:
+    """Types, shapes and dtypes of arrays, or of tuples and lists of arrays."""
+    if isinstance(x, (tuple, list)):
+        return type(x), [*map(_form, x)]
+    if isinstance(x, (np.ndarray, np.generic)):
+        return type(x), x.shape, x.dtype
+    return type(x), x if is_leaf(x) else None

@@ -29,7 +29,7 @@ from minigrad.compiler.refusal import (
     user_frame,
     user_line,
 )
-from minigrad.compiler.trace.tracer_operators import TracerOperators, as_scalar, real_of
+from minigrad.compiler.trace.tracer_operators import TracedFlags, TracerOperators, as_scalar, real_of
 from minigrad.util.bytecode import instruction
 
 SCALAR = frozenset({np.transpose, np.squeeze, np.real, np.imag})  # functions that return a scalar for a scalar
@@ -38,8 +38,7 @@ MEMORY = frozenset(f"__array_{name}__" for name in ("interface", "struct", "prio
 
 def _assign(x: TracerArray, name: str, new: Any) -> None:
     """Set an attribute of the real array; the trace stops recording."""
-    if x.mg_trace.open:
-        stop(x, f"array.{name} is assigned to", "use a NumPy function that returns a new array")
+    stop(x.mg_trace, f"array.{name} is assigned to", "use a NumPy function that returns a new array")
     setattr(x.mg_array, name, real_of(new))
 
 
@@ -76,7 +75,7 @@ class TracerArray(TracerOperators):
         self.mg_is_scalar = False  # whether it represents a NumPy scalar
         trace.tracers.append(weakref.ref(self))
 
-    @property  # type: ignore[misc]  # it is never assigned
+    @property  # type: ignore[misc]  # that of object may be assigned
     def __class__(self) -> Any:
         """The class of the array: isinstance(x, np.ndarray) is the same as in an eager step."""
         return self.mg_array.dtype.type if self.mg_is_scalar else np.ndarray
@@ -112,25 +111,13 @@ class TracerArray(TracerOperators):
     strides = property(lambda self: self.mg_array.strides, lambda self, new: _assign(self, "strides", new))
     flat = property(lambda self: self.__getattr__("flat"), lambda self, new: _assign(self, "flat", new))
     real, imag = _part("real"), _part("imag")
-    ndim = property(lambda self: self.mg_array.ndim)
-    size = property(lambda self: self.mg_array.size)
     nbytes = property(lambda self: self.mg_array.nbytes)
     itemsize = property(lambda self: self.mg_array.itemsize)
-    T = property(lambda self: self.transpose())
-    mT = property(lambda self: np.swapaxes(self, -1, -2))
 
-    @property
-    def flags(self) -> Any:
-        """The flags of the array. A step may read and set only `writeable`."""
-        return TracedFlags(self)
+    flags = property(TracedFlags)
 
     def __len__(self) -> int:
         return len(self.mg_real)
-
-    def __repr__(self) -> str:
-        if self.mg_trace.open:
-            note_read(self)
-        return repr(self.mg_real)
 
     def __iter__(self) -> Any:
         return iter(self.mg_real) if self.mg_is_scalar else (self[k] for k in range(len(self)))
@@ -182,8 +169,8 @@ class TracerArray(TracerOperators):
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         """np.reshape."""
-        options: Any = {} if copy is None else {"copy": copy}
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **options)  # type: ignore[call-overload]
+        options: Any = {"order": order} if copy is None else {"order": order, "copy": copy}
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **options)
 
     def transpose(self, *axes: Any) -> Any:
         """np.transpose."""
@@ -226,7 +213,7 @@ class TracerArray(TracerOperators):
     def view(self, *dtype: Any) -> Any:
         """The same array. Another dtype for the same bytes is not supported."""
         if dtype:
-            stop(self, f".view{dtype} reads the bytes of an array as another dtype", "use .astype(dtype)")
+            stop(self.mg_trace, f".view{dtype} reads the bytes of an array as another dtype", "use .astype(dtype)")
             return self.mg_array.view(*dtype)
         return self if self.mg_is_scalar else self[...]
 
@@ -241,13 +228,13 @@ class TracerArray(TracerOperators):
 
     def mg_no_value(self, *args: Any, **kwargs: Any) -> Any:
         """The real value, for Python to read. Unless it is a constant of the program, the trace stops recording."""
-        if self.mg_trace.open:
-            note_read(self)
+        note_read(self)
         return self.mg_real
 
     def mg_abort(self, what: str, hint: str) -> None:
-        """Abort the recording: C code would see a tracer instead of an array."""
-        self.mg_trace.abort(f"an array of shape {self.shape} {what}, at {user_line()}", hint)
+        """Abort the recording, if it has not ended: C code would see a tracer instead of an array."""
+        if self.mg_trace.open:
+            self.mg_trace.abort(f"an array of shape {self.shape} {what}, at {user_line()}", hint)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.mg_trace.open:
@@ -264,33 +251,25 @@ class TracerArray(TracerOperators):
         return outcome if self.mg_trace.pin_array(self) else self.mg_trace.decide(self.mg_value, outcome)
 
     def __index__(self) -> int:
-        frame = user_frame(sys._getframe(1)) if self.ndim and self.mg_trace.open else None
+        frame = user_frame(sys._getframe(1)) if self.ndim else None
         if frame is not None and not is_index(frame):  # bytearray(x) asks for a size first, then for the memory
             self.mg_abort("is read as bytes, or used as an index", "use NumPy functions: x.tobytes()")
         return operator.index(self.mg_no_value())
 
     def __contains__(self, x: Any) -> bool:
-        if self.mg_trace.open:
-            note_read(self)
-        return real_of(x) in self.mg_array
+        return real_of(x) in self.mg_no_value()
 
     def __buffer__(self, flags: int) -> memoryview:  # called from Python 3.12 on
-        if self.mg_trace.open:
-            stop(self, f"the memory of an array of shape {self.shape} is read", "use NumPy functions")
+        stop(self.mg_trace, f"the memory of an array of shape {self.shape} is read", "use NumPy functions")
         return memoryview(self.mg_array)
 
     def __bytes__(self) -> bytes:
-        if self.mg_trace.open:  # of a scalar, bytes() and int.from_bytes() are different ones
-            self.mg_abort("is read as bytes", "use NumPy functions: x.tobytes()")
+        self.mg_abort("is read as bytes", "use NumPy functions: x.tobytes()")  # of a scalar, int.from_bytes() differs
         return bytes(self.mg_real)
 
     def __sizeof__(self) -> int:
-        if self.mg_trace.open:
-            self.mg_abort("is asked for its size in memory", "use x.nbytes")
+        self.mg_abort("is asked for its size in memory", "use x.nbytes")
         return int(self.mg_real.__sizeof__())
-
-    def __reduce__(self) -> Any:
-        return self.mg_no_value().__reduce__()
 
     def __copy__(self) -> Any:
         return self if self.mg_is_scalar else np.copy(self)
@@ -303,9 +282,8 @@ class TracerArray(TracerOperators):
             return getattr(self.mg_real, name)  # raises what an eager step would
         if name in MEMORY and not _is_named(sys._getframe(1)):  # np.asarray looks for these before it calls __array__
             raise HiddenAttribute(f"{self.__class__.__name__!r} object has no attribute {name!r}")
-        if self.mg_trace.open:
-            hint = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
-            stop(self, f"array.{name}", hint)
+        hint = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
+        stop(self.mg_trace, f"array.{name}", hint)
         return getattr(self.mg_real, name)
 
 
@@ -313,25 +291,3 @@ def _is_named(frame: Any) -> bool:
     """Whether a frame of the user's reads an attribute by name: x.__array_interface__."""
     code = frame.f_code
     return not code.co_filename.startswith(OWN) and instruction(code, frame.f_lasti) in ("LOAD_ATTR", "LOAD_METHOD")
-
-
-class TracedFlags:
-    """The flags of a tracer array."""
-
-    def __init__(self, array: TracerArray) -> None:
-        object.__setattr__(self, "_array", array)
-
-    def __getattr__(self, name: str) -> Any:
-        x = self._array
-        if name != "writeable" and x.mg_trace.open:
-            stop(x, f"array.flags.{name}", "read the memory layout of an array outside of the step")
-        return getattr(x.mg_real.flags, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        x = self._array
-        if (name != "writeable" or value or x.mg_parent is None) and x.mg_trace.open:
-            stop(x, f"array.flags.{name} = {value}", "return a view that cannot be written")
-        setattr(x.mg_array.flags, name, value)
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name.lower())

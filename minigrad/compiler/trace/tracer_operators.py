@@ -1,25 +1,30 @@
-"""Operators and methods of tracer arrays, each by a function of NumPy's: x + y, x == y, x += y, x.sum()."""
+"""Operators and methods of tracer arrays, each by a function of NumPy's: x + y, x == y, x += y, x.sum(); and flags.
+
+Also what is asked of arguments that may be, or contain, tracers.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from minigrad.compiler.refusal import stop
+from minigrad.util import duck_array
+from minigrad.util.duck_array import ArrayMethods, DuckArray
 
 PLAIN = frozenset({bool, int, float})
 SEQUENCES = (list, tuple, str, bytes, bytearray)
 COMPARED = (np.ndarray, np.generic, int, float, complex, list, tuple)
 IN_PLACE = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "xor", "or")
-METHODS: tuple[str, ...] = ("all", "any", "argmax", "argmin", "argsort", "cumprod", "cumsum", "diagonal", "dot", "max")
-METHODS += ("mean", "min", "nonzero", "prod", "ravel", "repeat", "round", "searchsorted", "squeeze", "std", "sum")
-METHODS += ("swapaxes", "take", "trace", "var")
+ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "matmul": np.matmul}
+REFLECTED = {f"r{name}": ufunc for name, ufunc in ARITHMETIC.items()}
 WRITERS = ("partition", "put", "sort")
-# Functions and methods that read the elements in Python, after which the trace stops recording.
-READERS = {f"__{function.__name__}__": function for function in (float, int, complex, round, format, str, math.trunc)}
-READERS |= {"tolist": lambda x: x.tolist(), "tobytes": lambda x: x.tobytes()}
+# Functions that read the elements in Python, beside the conversions of arrays; the trace stops recording.
+READERS = {f"__{function.__name__}__": function for function in (round, format, str, repr, math.trunc)}
+READERS |= {"tobytes": lambda x: x.tobytes(), "__reduce__": lambda x: x.__reduce__()}
 
 
 def as_scalar(x: Any) -> Any:
@@ -34,29 +39,44 @@ def real_of(x: Any) -> Any:
     return x.mg_real if hasattr(type(x), "minigrad_tracer") else x
 
 
+def mapped(function: Callable[[Any], Any], x: Any) -> Any:
+    """An argument with a function applied to it, or to all that nested tuples, lists and dictionaries contain."""
+    kind = type(x)  # isinstance would ask a tracer for its __class__
+    if issubclass(kind, (tuple, list)) and not hasattr(kind, "_fields"):
+        return kind([mapped(function, part) for part in x])
+    if issubclass(kind, dict):
+        return {name: mapped(function, part) for name, part in x.items()}
+    return function(x)
+
+
+def bare(x: Any) -> Any:
+    """The real arrays instead of tracers, also inside containers. A scalar is an array of shape ()."""
+    return x.mg_array if issubclass(type(x), TracerOperators) else mapped(_bare, x)
+
+
+def _bare(x: Any) -> Any:
+    return x.mg_array if issubclass(type(x), TracerOperators) else real_of(x)
+
+
+def arrays_in(x: Any) -> Iterator[Any]:
+    """The arrays in nested containers, NumPy's and tracers of them."""
+    return (array for array in duck_array.arrays_in(x) if isinstance(array, ARRAYS))
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether x is of a class that implements ufuncs itself, such as a Tensor."""
+    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, (*ARRAYS, np.generic))
+
+
 def _binary(name: str, ufunc: Any) -> Any:
-    """x + y, which need not ask NumPy who answers where both are tracers of arrays, or y is a number."""
-    general = getattr(NDArrayOperatorsMixin, f"__{name}__")
+    """x + y or y + x, which need not ask NumPy who answers where both are tracers of arrays, or y is a number."""
+    general, is_reflected = getattr(DuckArray, f"__{name}__"), name in REFLECTED
 
     def operator(self: Any, other: Any) -> Any:
         if type(other) is type(self) or type(other) in PLAIN:
-            return self.mg_trace.ufunc(ufunc, "__call__", (self, other), {})
-        if self.mg_is_scalar and name == "mul" and isinstance(other, SEQUENCES):
+            return self.mg_trace.ufunc(ufunc, "__call__", (other, self) if is_reflected else (self, other), {})
+        if self.mg_is_scalar and ufunc is np.multiply and isinstance(other, SEQUENCES):
             return self.mg_no_value() * other  # repeated so many times
-        return general(self, other)
-
-    return operator
-
-
-def _reflected(name: str, ufunc: Any) -> Any:
-    """y + x, where y is not a tracer."""
-    general = getattr(NDArrayOperatorsMixin, f"__r{name}__")
-
-    def operator(self: Any, other: Any) -> Any:
-        if type(other) in PLAIN:
-            return self.mg_trace.ufunc(ufunc, "__call__", (other, self), {})
-        if self.mg_is_scalar and name == "mul" and isinstance(other, SEQUENCES):
-            return other * self.mg_no_value()
         return general(self, other)
 
     return operator
@@ -64,7 +84,7 @@ def _reflected(name: str, ufunc: Any) -> Any:
 
 def _comparison(name: str) -> Any:
     """x == y and x != y, where y may be anything: None, a string, an object with a comparison of its own."""
-    compare = getattr(NDArrayOperatorsMixin, f"__{name}__")
+    compare = getattr(DuckArray, f"__{name}__")
 
     def operator(self: Any, other: Any) -> Any:
         if other is None or isinstance(other, (str, bytes)):
@@ -77,7 +97,7 @@ def _comparison(name: str) -> Any:
 
 
 def _in_place(name: str) -> Any:
-    in_place = getattr(NDArrayOperatorsMixin, f"__i{name}__")
+    in_place = getattr(DuckArray, f"__i{name}__")
 
     def operator(self: Any, other: Any) -> Any:
         if self.mg_is_scalar:  # a NumPy scalar does not change
@@ -85,16 +105,6 @@ def _in_place(name: str) -> Any:
         return in_place(self, other)
 
     return operator
-
-
-def _method(name: str) -> Any:
-    function = getattr(np, name)
-
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(self, *args, **kwargs)
-
-    method.__name__, method.__doc__ = name, f"np.{name}."
-    return method
 
 
 def _writer(name: str) -> Any:
@@ -114,10 +124,14 @@ def _reader(function: Callable[..., Any]) -> Any:
     return method
 
 
-class TracerOperators(NDArrayOperatorsMixin):
+class TracerOperators(ArrayMethods, DuckArray):
     """The operators of a tracer array, and those of its methods that are functions of NumPy's."""
 
     __slots__ = ()
+
+    def mg_refuse(self: Any, conversion: str) -> Any:
+        """float(x) and the like, of the real value; the trace stops recording."""
+        return getattr(self.mg_no_value(), conversion)()
 
     def __pow__(self, other: Any) -> Any:
         x: Any = self
@@ -134,15 +148,35 @@ class TracerOperators(NDArrayOperatorsMixin):
         return np.power(x, other) if getattr(type(other), "__array_ufunc__", 0) is not None else NotImplemented
 
 
-ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "matmul": np.matmul}
-for _name, _ufunc in ARITHMETIC.items():
+class TracedFlags:
+    """The flags of a tracer array. A step may read and set only `writeable`."""
+
+    def __init__(self, array: Any) -> None:
+        object.__setattr__(self, "_array", array)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "writeable":
+            stop(self._array.mg_trace, f"array.flags.{name}", "read the memory layout of an array outside of the step")
+        return getattr(self._array.mg_real.flags, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        x = self._array
+        if name != "writeable" or value or x.mg_parent is None:
+            stop(x.mg_trace, f"array.flags.{name} = {value}", "return a view that cannot be written")
+        setattr(x.mg_array.flags, name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name.lower())
+
+
+ARRAYS = (TracerOperators, np.ndarray)
+for _name, _ufunc in (*ARITHMETIC.items(), *REFLECTED.items()):
     setattr(TracerOperators, f"__{_name}__", _binary(_name, _ufunc))
-    setattr(TracerOperators, f"__r{_name}__", _reflected(_name, _ufunc))
 for _name, _function in READERS.items():
     setattr(TracerOperators, _name, _reader(_function))
-for _make, _form, _names in (
-    *((_comparison, "__{}__", ("eq", "ne")), (_in_place, "__i{}__", IN_PLACE)),
-    *((_method, "{}", METHODS), (_writer, "{}", WRITERS)),
-):
-    for _name in _names:
-        setattr(TracerOperators, _form.format(_name), _make(_name))
+for _name in ("eq", "ne"):
+    setattr(TracerOperators, f"__{_name}__", _comparison(_name))
+for _name in IN_PLACE:
+    setattr(TracerOperators, f"__i{_name}__", _in_place(_name))
+for _name in WRITERS:
+    setattr(TracerOperators, _name, _writer(_name))

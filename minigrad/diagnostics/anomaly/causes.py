@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,19 +49,17 @@ ROOT = Reason(
 ROOT_NEGATIVE = Reason(
     "root of a negative number", "root of a negative number", ROOT.remedy + NOT_WHERE, "takes the root of x < 0"
 )
-POWER_NEGATIVE = Reason(
-    "root of a negative number",
-    "a power of a negative number with an exponent that is not an integer",
-    "clamp the base: mg.clip(x, 1e-12) ** y" + NOT_WHERE,
-    "takes the root of x < 0",
+POWER_ROOT = replace(ROOT, remedy="clamp the base: mg.clip(x, 1e-12) ** y")
+POWER_NEGATIVE = replace(
+    ROOT_NEGATIVE,
+    sentence="a power of a negative number with an exponent that is not an integer",
+    remedy=POWER_ROOT.remedy + NOT_WHERE,
 )
-POWER_OF_ZERO = Reason(
-    "division by zero",
-    "a negative power of 0, which is a division by zero",
-    "replace the base where it is 0: mg.where(x == 0, 1, x) ** y",
-    "divides by zero",
+POWER_OF_ZERO = replace(
+    DIVISION,
+    sentence="a negative power of 0, which is a division by zero",
+    remedy="replace the base where it is 0: mg.where(x == 0, 1, x) ** y",
 )
-POWER_ROOT = Reason(ROOT.cause, ROOT.sentence, "clamp the base: mg.clip(x, 1e-12) ** y", ROOT.discards)
 EXPONENT = Reason(
     "log of a negative number",
     "the log of a negative base, which is a factor of the derivative with respect to the exponent",
@@ -69,13 +67,9 @@ EXPONENT = Reason(
     "mg.clip(x, 1e-12) ** y" + NOT_WHERE,
     "takes the log of a negative base",
 )
-CBRT = Reason(
-    ROOT.cause, ROOT.sentence, "keep the operand away from 0: mg.cbrt(mg.where(x == 0, 1e-12, x))", ROOT.discards
-)
-LOG1P = Reason(LOG.cause, "log of 0: log1p of -1", "clamp: mg.log1p(mg.clip(x, -1 + 1e-6))" + NOT_WHERE, LOG.discards)
-LOG1P_NEGATIVE = Reason(
-    LOG_NEGATIVE.cause, "log of a negative number: log1p of x < -1", LOG1P.remedy, LOG_NEGATIVE.discards
-)
+CBRT = replace(ROOT, remedy="keep the operand away from 0: mg.cbrt(mg.where(x == 0, 1e-12, x))")
+LOG1P = replace(LOG, sentence="log of 0: log1p of -1", remedy="clamp: mg.log1p(mg.clip(x, -1 + 1e-6))" + NOT_WHERE)
+LOG1P_NEGATIVE = replace(LOG_NEGATIVE, sentence="log of a negative number: log1p of x < -1", remedy=LOG1P.remedy)
 STEEP_LOG = Reason(
     "log of almost zero",
     "log of a number so small that its slope 1/x exceeds the dtype's range",
@@ -88,14 +82,8 @@ STEEP_DIVISION = Reason(
     "keep the denominator away from 0: mg.clip(y, 1e-6) if it is positive, otherwise mg.where(abs(y) < 1e-6, 1e-6, y)",
     "divides by almost 0",
 )
-SMALL_DIVISION = Reason(
-    STEEP_DIVISION.cause,
-    "division by a number so small that the quotient exceeds the dtype's range",
-    STEEP_DIVISION.remedy,
-    STEEP_DIVISION.discards,
-)
-SINH = Reason(
-    "exp overflows", "exp of a number that is too large", "bound x: mg.clip(x, -80, 80), or 10 in float16", "overflows"
+SMALL_DIVISION = replace(
+    STEEP_DIVISION, sentence="division by a number so small that the quotient exceeds the dtype's range"
 )
 EXP = Reason(
     "exp overflows",
@@ -104,6 +92,7 @@ EXP = Reason(
     "or 10 in float16",
     "overflows",
 )
+SINH = replace(EXP, remedy="bound x: mg.clip(x, -80, 80), or 10 in float16")
 DOMAIN = Reason("outside the domain", "an operand outside [-1, 1]", INSIDE, "leaves its domain")
 EDGE = Reason("infinite slope", "±1, where the slope is infinite", INSIDE, "has an infinite slope at ±1")
 POLE = Reason("infinite value", "arctanh of ±1, which is infinite", INSIDE, "is infinite at ±1")
@@ -115,11 +104,10 @@ EMPTY = Reason(
     "a reduction over no elements, which is not defined",
     "skip empty arrays: `if x.size`, or use a sum, which is 0 for them",
 )
-CONSTANT = Reason(
-    "division by zero",
-    "0 / 0: the normalized values are constant, so their variance is 0, and eps is 0 too",
-    "use eps > 0; the default is eps=1e-5",
-    "divides by zero",
+CONSTANT = replace(
+    DIVISION,
+    sentence="0 / 0: the normalized values are constant, so their variance is 0, and eps is 0 too",
+    remedy="use eps > 0; the default is eps=1e-5",
 )
 EQUAL = Reason(
     "equal eigenvalues",

@@ -41,13 +41,7 @@ def _first_nonfinite(value: Array) -> tuple[int, ...]:
 
 
 def describe_elements(value: Array, p: Primitive | None = None, operands: tuple[Array, ...] = ()) -> str:
-    """How many elements of an array are not finite, the first of them, and the operands there.
-
-    Args:
-        value: the result of an operation.
-        p: the operation, if the operands are to be named.
-        operands: its operands.
-    """
+    """How many elements of a result are not finite, the first of them, and the operands there if p is the operation."""
     value = np.asarray(value_of(value))
     index, count = _first_nonfinite(value), int(np.count_nonzero(~np.isfinite(value)))
     named = []

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.diagnostics.anomaly.anomaly import Anomaly, AnomalyError, Step
+from minigrad.diagnostics.anomaly.anomaly import Anomaly, AnomalyError, CodeLocation, Step, user_location
 from minigrad.diagnostics.anomaly.causes import Reason
-from minigrad.diagnostics.anomaly.code_location import CodeLocation, user_location
 from minigrad.diagnostics.anomaly.explain import (
     backward_reason,
     describe_elements,

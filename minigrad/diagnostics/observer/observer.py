@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.diagnostics.anomaly.anomaly import Anomaly
-from minigrad.diagnostics.anomaly.code_location import CodeLocation
+from minigrad.diagnostics.anomaly.anomaly import Anomaly, CodeLocation
 from minigrad.diagnostics.anomaly.tracker import AnomalyTracker
 from minigrad.diagnostics.observer.watched_layer import FUNCTIONS, WatchedLayer, WatchedParameter
 from minigrad.engine.gradient_hooks import add_hook

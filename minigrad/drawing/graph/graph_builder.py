@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from minigrad.drawing.graph.backward_pass import Backward, scope_paths
-from minigrad.drawing.graph.constants import constant_arrays, constant_operands
-from minigrad.drawing.graph.edge_colors import named_targets, value_colors
 from minigrad.drawing.graph.folding import Group, Levels, fold_nodes
 from minigrad.drawing.graph.labels import (
+    constant_arrays,
+    constant_operands,
     contents,
     dtype_text,
     folded_names,
     innermost_key,
+    named_targets,
     node_labels,
     operand_name,
+    value_colors,
     vertex_keys,
 )
 from minigrad.drawing.graph.model import Edge, Graph, Kind, Phase, Verdict, Vertex

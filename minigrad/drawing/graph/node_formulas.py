@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
-from minigrad.drawing.graph.constants import shared
 from minigrad.drawing.graph.folding import only_unit_axes
+from minigrad.drawing.graph.labels import shared
 from minigrad.drawing.graph.model import Phase
 from minigrad.engine.node import Node
 from minigrad.engine.tape_text import kept

@@ -12,7 +12,7 @@ import graphviz
 
 from minigrad.drawing.graph.model import Cluster, Edge, Graph, Vertex
 from minigrad.drawing.render import style
-from minigrad.drawing.render.captions import gradient_caption, printable, shape_caption, short_number, value_caption
+from minigrad.drawing.render.style import gradient_caption, printable, shape_caption, short_number, value_caption
 
 SPACE = '<font point-size="3"> <br/></font>'  # between the descenders of a formula and the shape below it
 WRAP = 72  # characters in a row of a formula

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from minigrad.drawing.graph.model import Edge, Graph, Vertex
 from minigrad.drawing.render import style
-from minigrad.drawing.render.captions import gradient_caption, printable, shape_caption, short_number, value_caption
+from minigrad.drawing.render.style import gradient_caption, printable, shape_caption, short_number, value_caption
 
 SHAPES = {"input": "([{}])", "constant": "[{}]", "module": "[[{}]]", "parameter": "[{}]", "output": "[{}]"}
 CLASSES = f"""\

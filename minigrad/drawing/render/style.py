@@ -1,8 +1,10 @@
-"""Colors and shapes of pictures."""
+"""Colors, shapes and short texts of pictures."""
 
 from __future__ import annotations
 
 import math
+
+from minigrad.drawing.graph.model import Graph, Statistics, Vertex
 
 # Okabe & Ito (2008), distinct for every kind of color vision; ordered so that neighbors also differ in lightness.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -56,3 +58,46 @@ def text_color(background: str) -> str:
     """The color of text on a background: dark or white, whichever is readable."""
     red, green, blue = (int(background[k : k + 2], 16) for k in (1, 3, 5))
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#FFFFFF"
+
+
+ROUNDING = 1e-12  # a mean that is smaller than this times the deviation is written as 0
+
+
+def short_number(x: float) -> str:
+    """A number in two digits, with "−" as its minus sign."""
+    if math.isnan(x):
+        return "NaN"
+    if math.isinf(x):
+        return "∞" if x > 0 else "−∞"
+    text = f"{x + 0.0:.2g}"  # + 0.0 turns −0 into 0
+    mantissa, e, exponent = text.partition("e")
+    text = f"{mantissa}e{int(exponent)}" if e else text
+    return text.replace("-", "−")
+
+
+def shape_caption(vertex: Vertex, graph: Graph) -> str:
+    """The shape, or the shapes of several outputs, and the dtype if it is not the most frequent one."""
+    return vertex.shape if vertex.dtype in ("", graph.dtype) else f"{vertex.shape} {vertex.dtype}"
+
+
+def value_caption(s: Statistics) -> str:
+    """Mean ± deviation and extremes, and the number of elements that are not finite."""
+    if math.isnan(s.mean):
+        return f"{s.nonfinite:,} not finite"
+    mean = 0.0 if abs(s.mean) < ROUNDING * s.std else s.mean
+    caption = f"{short_number(mean)} ± {short_number(s.std)}  [{short_number(s.low)}, {short_number(s.high)}]"
+    if s.low == s.high:
+        caption = short_number(s.low)
+    return f"{caption}, {s.nonfinite:,} not finite" if s.nonfinite else caption
+
+
+def gradient_caption(s: Statistics) -> str:
+    """The norm of a gradient."""
+    return f"‖grad‖ {short_number(s.norm)}"
+
+
+def printable(text: str) -> str:
+    """A user's name without the control characters that XML, and therefore SVG, cannot contain."""
+    if text.isprintable():
+        return text
+    return "".join(" " if c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" if c < " " or c == "\x7f" else c for c in text)

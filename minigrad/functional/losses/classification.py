@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +22,8 @@ from minigrad.ops.activation import relu, softplus
 from minigrad.ops.indexing import take_along_axis
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import sum
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
+from minigrad.ops.shape import broadcasts
+from minigrad.tensor.tensor import Tensor
 
 
 @widened
@@ -91,18 +90,13 @@ def binary_cross_entropy_with_logits(
     check_range(target, 0, 1, f"{what}: target", "it is the probability of class 1")
     if pos_weight is None:
         return reduced(weighted(target, softplus(-logits)) + weighted(1 - target, softplus(logits)), reduction, what)
-    if not _broadcasts(np.shape(pos_weight), np.shape(logits)):
+    if not broadcasts(np.shape(pos_weight), np.shape(logits)):
         raise ValueError(
             f"{call(what, (logits, target), {'pos_weight': pos_weight})}: pos_weight must broadcast to the shape of "
             "the logits: (C,) for logits (..., C)"
         )
     first = weighted(pos_weight * target, softplus(-logits))
     return reduced(first + weighted(1 - target, softplus(logits)), reduction, what)
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Whether an array of this shape broadcasts to the other."""
-    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))
 
 
 @widened
@@ -142,7 +136,8 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
     shape = np.shape(target)
     if not shape or not shape[0]:
         raise ValueError(
-            f"{call('kl_div', (log_probabilities, target), {'reduction': reduction})}: there is no batch to divide by"
+            f"{call('kl_div', (log_probabilities, target), {'reduction': reduction})}: expected (N, ...) with "
+            "N at least 1, by which the sum is divided; or use reduction='sum'"
         )
     return sum(terms) / shape[0]
 
@@ -166,12 +161,8 @@ def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0, reduction: str 
     """
     check_equal_shapes("hinge_loss", scores, target)
     check_signs(target, "hinge_loss")
-    return reduced(relu(margin - _signs_like(target, scores) * scores), reduction, "hinge_loss")
-
-
-def _signs_like(target: Any, x: Any) -> Any:
-    """Targets, with integers converted to the dtype of x, so that float32 stays float32."""
-    return target if target.dtype.kind == "f" else target.astype(x.dtype)
+    target = target if target.dtype.kind == "f" else target.astype(scores.dtype)  # so that float32 stays float32
+    return reduced(relu(margin - target * scores), reduction, "hinge_loss")
 
 
 @widened

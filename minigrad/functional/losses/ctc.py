@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.functional.losses.loss_checks import check_reduction, reduced
-from minigrad.ops.checking import require, require_range
+from minigrad.ops.checking import outside, require, require_range
 from minigrad.ops.indexing import integers, take_along_axis
 from minigrad.ops.precision import widened
 from minigrad.ops.reduction import logsumexp
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 
 @widened
@@ -108,7 +106,5 @@ def _checked(logp: Any, labels: Any, input_lengths: Any, label_lengths: Any, bla
 
 
 def _check_within(x: Any, low: int, high: int, what: str) -> None:
-    def error(x: Any) -> ValueError:
-        return ValueError(f"{what} is {x[(x < low) | (x > high)].flat[0]}; it must be in {low} ... {high}")
-
+    error = lambda x: ValueError(f"{what} is {outside(x, low, high)}; it must be in {low} ... {high}")
     require_range(x, low, high, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from minigrad.ops.activation import relu
 from minigrad.ops.norms import vector_norm
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import sum
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 
 @widened

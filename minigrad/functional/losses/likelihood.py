@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrad.engine.errors import call
-from minigrad.engine.primitive import primitive, value_of
+from minigrad.engine.primitive import Array, primitive, value_of
 from minigrad.functional.activations import log_softmax
 from minigrad.functional.losses.loss_checks import (
     check_label_smoothing,
@@ -21,11 +21,7 @@ from minigrad.ops.indexing import getitem, integers, take_along_axis
 from minigrad.ops.precision import widened
 from minigrad.ops.reduction import mean, sum
 from minigrad.ops.shape import reshape
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
-
-Array = Any
+from minigrad.tensor.tensor import Tensor
 
 # The fused loss lays fewer classes than this along the first axis: NumPy's inner loops run along one axis, and the rows
 # are then the longer one. That is worth a transposed copy.

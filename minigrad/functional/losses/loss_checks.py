@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import value_of
-from minigrad.ops.checking import require, require_range
+from minigrad.ops.checking import outside, require, require_range
 from minigrad.ops.indexing import integers
 from minigrad.ops.reduction import mean, sum
 
@@ -84,7 +84,7 @@ def check_labels(labels: Any, classes: int, what: str) -> Any:
     """Class ids as an array; raises a TypeError unless they are integers, a ValueError if one is out of range."""
 
     def error(labels: Any) -> ValueError:
-        wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
+        wrong = outside(labels, 0, classes - 1)
         return ValueError(f"{what}: label {wrong} for {classes} classes; labels are 0 ... {classes - 1}")
 
     labels = integers(labels, what)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrad.functional.losses.loss_checks import check_equal_shapes, reduced
 from minigrad.ops.elementwise import clip
 from minigrad.ops.precision import widened
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 
 @widened

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.pairwise import column_sums
-from minigrad.engine.primitive import primitive
+from minigrad.engine.primitive import Array, primitive
 from minigrad.ops.blocks import row_blocks
 from minigrad.ops.precision import widened
 from minigrad.ops.reduction import mean
 from minigrad.ops.shape import reshape
 from minigrad.tensor.naming import name
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
-
-Array = Any
+from minigrad.tensor.tensor import Tensor
 
 
 @widened

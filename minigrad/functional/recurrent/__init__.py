@@ -4,9 +4,3 @@ Sequences are (T, N, features): steps come first. The inputs are multiplied with
 only the products with the state remain for the loop. The backward pass is alike: the loop finds the gradients of the
 gates, and the gradient of each weight is one product. Gates lie side by side in PyTorch's order.
 """
-
-from minigrad.functional.recurrent.gru import fused_gru_cell, gru, gru_cell
-from minigrad.functional.recurrent.lstm import fused_lstm_cell, lstm, lstm_cell
-from minigrad.functional.recurrent.rnn import rnn, rnn_cell
-
-__all__ = ["fused_gru_cell", "fused_lstm_cell", "gru", "gru_cell", "lstm", "lstm_cell", "rnn", "rnn_cell"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrad.engine.pairwise import column_sums
-from minigrad.engine.primitive import primitive
+from minigrad.engine.primitive import Array, primitive
 from minigrad.functional.recurrent.sequence import (
     Steps,
     bias_array,
@@ -23,11 +23,7 @@ from minigrad.ops.activation import sigmoid
 from minigrad.ops.product import rows_of
 from minigrad.ops.shape import unstack
 from minigrad.tensor.naming import name
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
-
-Array = Any
+from minigrad.tensor.tensor import Tensor
 
 
 def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Tensor:

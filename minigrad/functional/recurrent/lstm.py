@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from minigrad.engine.primitive import primitive
+from minigrad.engine.primitive import Array, primitive
 from minigrad.functional.recurrent.sequence import (
     Steps,
     bias_array,
@@ -21,11 +21,7 @@ from minigrad.functional.recurrent.sequence import (
 from minigrad.ops.activation import sigmoid
 from minigrad.ops.shape import unstack
 from minigrad.tensor.naming import name
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
-
-Array = Any
+from minigrad.tensor.tensor import Tensor
 
 
 def lstm_cell(

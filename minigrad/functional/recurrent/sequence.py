@@ -9,10 +9,9 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.pairwise import column_sums
+from minigrad.engine.primitive import Array
 from minigrad.ops.product import rows_of
 from minigrad.ops.shape import stack
-
-Array = Any
 
 
 def buffer(operands: tuple[Any, ...], size: int) -> Array:

@@ -53,7 +53,8 @@ def interpolate(
         raise call.error(f"mode={mode!r} is for {LINEAR[mode]} spatial axes, x has {rank}")
     for axis, (old, new) in enumerate(zip(shape[1:-1], _sizes(call, shape, size, scale_factor), strict=True), 1):
         if old != new:
-            x = _nearest(x, axis, new) if mode == "nearest" else _linear(x, axis, new, align_corners)
+            nearest = mode == "nearest"
+            x = take(x, np.arange(new) * old // new, axis=axis) if nearest else _linear(x, axis, new, align_corners)
     return x
 
 
@@ -75,10 +76,6 @@ def _sizes(call: Call, shape: tuple[int, ...], size: Any, scale_factor: Any) -> 
     if len(factors) != rank or not all(factor > 0 for factor in factors):
         raise call.error(f"scale_factor={scale_factor} must be a positive number, or a tuple of {rank} of them")
     return call.integers("size", tuple(int(f * n) for f, n in zip(factors, shape[1:-1], strict=True)), rank)
-
-
-def _nearest(x: Any, axis: int, size: int) -> Any:
-    return take(x, np.arange(size) * x.shape[axis] // size, axis=axis)
 
 
 def _linear(x: Any, axis: int, size: int, align_corners: bool) -> Any:

@@ -186,13 +186,13 @@ def drawn(
             out.assumptions.append(f"assumed {p.name} = {options}")
         else:
             raise Unknown(
-                f"{written.name}: the shape of {p.name!r} is not known. Say it in the docstring, {p.name}: (N, D), or in "
-                f'an annotation, {p.name}: "N D", or on the command line, --input {p.name}=N,D'
+                f"{written.name}: the shape of {p.name!r} is not known. Give it in the docstring, {p.name}: (N, D), in an "
+                f'annotation, {p.name}: "N D", or on the command line, --input {p.name}=N,D'
             )
-    told = [f"{name} ({', '.join(shape.axes)})" for name, shape in shapes.items() if name in out.arguments]
-    if told:
+    shown = [f"{name} ({', '.join(shape.axes)})" for name, shape in shapes.items() if name in out.arguments]
+    if shown:
         used = ", ".join(f"{axis} = {sizes[axis]}" for axis in dict.fromkeys(axes) if axis in sizes)
-        out.assumptions.insert(0, f"inputs drawn with {'; '.join(told)}" + (f", where {used}" if used else ""))
+        out.assumptions.insert(0, f"inputs drawn with {'; '.join(shown)}" + (f", where {used}" if used else ""))
     return out
 
 
@@ -208,8 +208,8 @@ def _options(name: str, definition: ast.FunctionDef) -> dict[str, Any]:
     """The dictionary that a function reads options from, with usual values."""
     keys = []
     for node in ast.walk(definition):
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
-            if isinstance(node.slice, ast.Constant) and isinstance(node.ctx, ast.Load):
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):  # noqa: SIM102
+            if isinstance(node.value, ast.Name) and node.value.id == name and isinstance(node.ctx, ast.Load):
                 keys.append(node.slice.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
             if isinstance(node.func.value, ast.Name) and node.func.value.id == name and len(node.args) == 1:

@@ -115,7 +115,8 @@ class BackwardPass:
             if p not in self._names:
                 gradients = {k for k in self._names if k.startswith("d") and k[1:] in self._names}
                 raise TypeError(
-                    f"{self.name}: line {name} has the parameter {p!r}, which names nothing. Values are "
+                    f"{self.name}: line {name} has the parameter {p!r}, which is not the name of a value "
+                    "or a gradient. Values are "
                     f"{', '.join(sorted(self._names - gradients))}; gradients {', '.join(sorted(gradients))}"
                 )
         if name in line.parameters:
@@ -159,7 +160,7 @@ class BackwardPass:
             ready = [t for t in pending if not (set(self.lines[t].gradients) & set(pending))]
             if not ready:
                 raise ValueError(
-                    f"{self.name}: the lines {', '.join('d' + t for t in pending)} use each other's results in a circle"
+                    f"{self.name}: the lines {', '.join('d' + t for t in pending)} depend on each other in a cycle"
                 )
             ordered += ready
             pending = [t for t in pending if t not in ready]

@@ -104,7 +104,7 @@ class Derivation(BackwardPass):
             ArithmeticError: the tape disagrees with finite differences at a name.
         """
         if not self.lines:
-            raise ValueError(f"{self.name}: there is no line to check; add one with @derivation.line")
+            raise ValueError(f"{self.name}: no lines to check; add one with @derivation.line")
         self._decide_on_unit(inputs)
         generators = (np.random.default_rng([seed, k, 77]) for k in range(4))
         first = draw_sample(self.forward, inputs, next(generators), cotangent)

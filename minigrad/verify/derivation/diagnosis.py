@@ -226,7 +226,7 @@ def _diagonal(case: Case) -> Iterator[Reason]:
         if own is not None and case.equal(case.result, case.expected - contribution + own):
             yield Reason(
                 "diagonal",
-                f"only the diagonal of d{case.label(k)}/d{case.label(case.target)} is there: each element of "
+                f"only the diagonal of d{case.label(k)}/d{case.label(case.target)} is not 0: each element of "
                 f"{case.label(case.target)} also reaches other elements of {case.label(k)}",
             )
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.modes import no_grad
-from minigrad.engine.primitive import RESERVED, Primitive, as_function, value_of
+from minigrad.engine.primitive import Primitive, as_function, value_of
+from minigrad.engine.signatures import RESERVED
 from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.tensor.transforms import vjp
@@ -46,11 +47,12 @@ def to_primitive(derivation: BackwardPass) -> Callable[..., Any]:
         out = record(*inputs, **constants)[: len(run.outputs)]
         return out[0] if len(run.outputs) == 1 else out
 
-    function.__name__ = function.__qualname__ = derivation.name
-    function.__signature__ = inspect.signature(forward.function)  # type: ignore[attr-defined]
-    function.__doc__ = forward.function.__doc__
-    function.primitive = primitive  # type: ignore[attr-defined]
-    return function
+    fused: Any = function
+    fused.__name__ = fused.__qualname__ = derivation.name
+    fused.__signature__ = inspect.signature(forward.function)
+    fused.__doc__ = forward.function.__doc__
+    fused.primitive = primitive
+    return fused
 
 
 def _check_complete(derivation: BackwardPass, named: Sequence[str]) -> None:
@@ -142,8 +144,9 @@ def _joint(derivation: BackwardPass, results: list[str], outputs: int) -> Callab
 
     p = inspect.Parameter
     signature = inspect.Signature([p(name, p.POSITIONAL_OR_KEYWORD) for name in ["v", *map(_operand_name, parameters)]])
-    contributions.__signature__ = signature  # type: ignore[attr-defined]
-    return contributions
+    rule: Any = contributions
+    rule.__signature__ = signature
+    return rule
 
 
 def _through_named(

@@ -90,7 +90,7 @@ def check_gradients(
         methods = [getattr(check, mode)() for mode in MODES if mode in selected and mode != "differences"]
     if not entries and all(method.ok is None for method in methods):
         reasons = "; ".join(f"{method.name}: {method.found}" for method in methods)
-        raise ValueError(f"check_gradients: there is nothing to compare with ({reasons})")
+        raise ValueError(f"check_gradients: no method applies ({reasons})")
     check.note_small(entries, methods)
     return GradientReport(entries, check.described, check.dtype, order, methods, check.notes)
 

@@ -180,7 +180,9 @@ def flat(values: Sequence[Array]) -> Array:
 def _names(f: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:
     """A name for each leaf of the inputs: that of the parameter, with a number if it has several leaves."""
     try:
-        parameters = [p.name for p in inspect.signature(f).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+        f = getattr(f, "forward", f)  # a module, whose call has no names of its own
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = [p.name for p in inspect.signature(f).parameters.values() if p.kind in positional]
     except (TypeError, ValueError):
         parameters = []
     names = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,72 +136,71 @@ class BackwardCall:
     def of(cls, pair: Pair, result: Returned, values: Mapping[str, Any]) -> BackwardCall:
         """See Pair.plan."""
         parameters = list(inspect.signature(pair.backward.function).parameters.values())
-        if pair.backward_has_self:
-            parameters = parameters[1:]
-        required = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        defaults = {p.name for p in parameters if p.default is not p.empty}
-        is_result = [is_number(part) for part in result.parts]
+        parameters = parameters[1:] if pair.backward_has_self else parameters
+        parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         call = cls(pair, {}, {}, {}, [])
-        squeezed = {squeeze(name): k for k, name in enumerate(result.names) if name}
-        for name in required:
-            place = squeezed.get(squeeze(name))
-            if place is not None and place not in call.returned.values():
-                call.returned[name] = place
-                continue
-            named = next((squeezed[v] for v in values_named_by(name) if v in squeezed), None)
-            if named is not None and is_result[named] and name not in values:
-                call.cotangents[name] = named
-        # A returned array that the backward function takes as it is may be the cache, or a result.
-        caches = {k for name, k in call.returned.items() if _is_cache(name, result.names[k])}
-        rest = [name for name in required if name not in call.cotangents and name not in call.returned]
-        free = [
-            k for k, ok in enumerate(is_result)
-            if ok and k not in call.cotangents.values() and k not in caches
-        ]  # fmt: skip
-        for name in list(rest):
-            if name in values:
-                call.values[name] = name
-            elif is_upstream(name) and free:
-                call.cotangents[name] = free.pop(0)
-            else:
-                continue
-            rest.remove(name)
-        unused = [k for k in range(len(is_result)) if k not in {*call.cotangents.values(), *call.returned.values()}]
-        containers = [k for k in unused if not is_result[k]]
-        for name in list(rest):
-            by_squeezed = next((v for v in values if squeeze(v) == squeeze(name)), None)
-            if by_squeezed is not None:
-                call.values[name] = by_squeezed
-            elif containers:
-                call.returned[name] = containers.pop(0)
-            elif name == rest[0] and free and not call.cotangents:
-                call.cotangents[name] = free.pop(0)
-            elif free and free[-1] not in call.cotangents.values() and len(is_result) > 1:
-                call.returned[name] = free.pop()
-            elif name in defaults:
-                pass
-            else:
-                raise CannotCall(_unclear(pair, name, result, values))
-            rest.remove(name)
-        taken_as_cache = {
-            k
-            for name, k in call.returned.items()
-            if k not in call.cotangents.values() and _is_cache(name, result.names[k])
-        }
-        call.outputs = [
-            k for k, ok in enumerate(is_result)
-            if ok and (k in call.cotangents.values() or (k not in taken_as_cache and k not in call.returned.values()))
-        ]  # fmt: skip
-        if not call.outputs:
-            call.outputs = [k for k, ok in enumerate(is_result) if ok][:1]
+        is_result = [is_number(part) for part in result.parts]
+        call._find_by_name([p.name for p in parameters], result, values)
+        call._find_the_rest(parameters, result, values)
+        if call.cotangents:
+            call.outputs = sorted(set(call.cotangents.values()))
+        else:
+            taken = set(call.returned.values())
+            call.outputs = [k for k, ok in enumerate(is_result) if ok and k not in taken]
+            call.outputs = call.outputs or [k for k, ok in enumerate(is_result) if ok][:1]
         if not call.outputs:
             raise CannotCall(
                 f"{pair.forward.name} returned {_described(result)}; its result must be an array of floating-point "
                 "numbers, or one number"
             )
-        if call.cotangents:
-            call.outputs = [k for k in call.outputs if k in call.cotangents.values()]
         return call
+
+    def _find_by_name(self, names: Sequence[str], result: Returned, values: Mapping[str, Any]) -> None:
+        """The parameters that are called after a returned value, after its gradient, or after another value."""
+        places = {squeeze(name): k for k, name in enumerate(result.names) if name}
+        for name in names:
+            place = places.get(squeeze(name))
+            of = next((places[v] for v in values_named_by(name) if v in places), None)
+            if place is not None and place not in self.returned.values():
+                self.returned[name] = place
+            elif of is not None and is_number(result.parts[of]) and name not in values:
+                self.cotangents[name] = of
+        caches = {k for name, k in self.returned.items() if _is_cache(name, result.names[k])}
+        for name in names:
+            if name in self.returned or name in self.cotangents:
+                continue
+            free = self._free_results(result, caches)
+            if name in values:
+                self.values[name] = name
+            elif is_upstream(name) and free:
+                self.cotangents[name] = free[0]
+
+    def _find_the_rest(
+        self, parameters: Sequence[inspect.Parameter], result: Returned, values: Mapping[str, Any]
+    ) -> None:
+        """The other parameters: what is left of the returned values, a container first."""
+        found = {*self.returned, *self.cotangents, *self.values}
+        rest = [p for p in parameters if p.name not in found]
+        for p in rest:
+            used = {*self.cotangents.values(), *self.returned.values()}
+            containers = [k for k, part in enumerate(result.parts) if k not in used and not is_number(part)]
+            free = self._free_results(result, used)
+            same = next((v for v in values if squeeze(v) == squeeze(p.name)), None)
+            if same is not None:
+                self.values[p.name] = same
+            elif containers:
+                self.returned[p.name] = containers[0]
+            elif p is rest[0] and free and not self.cotangents:
+                self.cotangents[p.name] = free[0]
+            elif free and len(result.parts) > 1:
+                self.returned[p.name] = free[-1]
+            elif p.default is p.empty:
+                raise CannotCall(_unclear(self.pair, p.name, result, values))
+
+    def _free_results(self, result: Returned, used: set[int]) -> list[int]:
+        """The places of returned arrays of which no parameter is the gradient."""
+        taken = used | set(self.cotangents.values())
+        return [k for k, part in enumerate(result.parts) if is_number(part) and k not in taken]
 
     @property
     def is_unit(self) -> bool:
@@ -236,8 +235,8 @@ def _is_cache(parameter: str, name: str) -> bool:
 
 def _unclear(pair: Pair, name: str, result: Returned, values: Mapping[str, Any]) -> str:
     return (
-        f"{pair.backward.name}: the parameter {name!r} is neither the gradient of a result of {pair.forward.name}, which "
-        f"returned {_described(result)}, nor one of its values {', '.join(values)}. Call it after what it is: dout for "
+        f"{pair.backward.name}: the parameter {name!r} is neither the gradient of a result of "
+        f"{pair.forward.name}, which returned {_described(result)}, nor one of its values {', '.join(values)}. Call it after what it is: dout for "
         "the gradient of the result out, cache for what the forward function returned with it, or the value's name"
     )
 
@@ -258,6 +257,3 @@ def is_float_array(x: Any) -> bool:
 def is_number(value: Any) -> bool:
     """Whether a value is an array of floating-point numbers, or one such number."""
     return is_float_array(value) or isinstance(value, (float, np.floating))
-
-
-Function = Callable[..., Any]

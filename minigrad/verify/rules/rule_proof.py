@@ -215,6 +215,7 @@ def check_borders(p: Primitive, k: int, slopes: list[tuple[Region, Any]]) -> tup
         slopes: the derivative in each region.
     """
     derivatives = dict(slopes)
+    function: Any = p.rules[k]  # it has one, which gave the slopes
     kinks: dict[str, dict[str, str]] = {}
     for border in all_borders(p, [*derivatives]):
         point = {name: float(value) for name, value in border.point.items()}
@@ -223,7 +224,7 @@ def check_borders(p: Primitive, k: int, slopes: list[tuple[Region, Any]]) -> tup
             if not np.isfinite(out):
                 continue
             names = point | {"out": out}
-            rule = float(p.rules[k](np.float64(1), *(np.float64(names[name]) for name in p.names[k])))  # type: ignore[misc]
+            rule = float(function(np.float64(1), *(np.float64(names[name]) for name in p.names[k])))
         limits = [limit(derivatives[region], there) for region, there in border.sides]
         if all(same(rule, side) for side in limits):
             continue

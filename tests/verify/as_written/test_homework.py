@@ -15,7 +15,7 @@ import pytest
 
 from minigrad.app.source_files import import_file
 from minigrad.verify import Derivation, WrittenReport, check_backward
-from minigrad.verify.as_written.discover import Found, check_found, pairs_in
+from minigrad.verify.as_written.discover import check_found, pairs_in
 
 LAYERS = Path(__file__).parents[3] / "examples" / "homework" / "layers.py"
 
@@ -269,13 +269,13 @@ def test_what_the_backward_function_takes_must_be_clear() -> None:
 
 def test_derivation_from_functions_is_checked_and_fused() -> None:
     module = load(right_source(), "fused")
-    d = Derivation.from_functions(
-        module.batchnorm_forward, module.batchnorm_backward, x="N D", gamma="D", beta="D"
-    )
+    d = Derivation.from_functions(module.batchnorm_forward, module.batchnorm_backward, x="N D", gamma="D", beta="D")
     assert d.check().ok
     from minigrad.verify import check_gradients
 
     assert check_gradients(d.fused(), X, np.ones(3), np.zeros(3)).ok
-    wrong = Derivation.from_functions(*(vars(import_file(LAYERS))[f"batchnorm_{way}"] for way in ("forward", "backward")))
+    wrong = Derivation.from_functions(
+        *(vars(import_file(LAYERS))[f"batchnorm_{way}"] for way in ("forward", "backward"))
+    )
     with pytest.raises(ValueError, match="cannot be fused"):
         wrong.fused()

@@ -1,9 +1,10 @@
-"""Calls of C code with effects outside the process, or with answers from there: files, clocks, other threads.
+"""What no recorded step may do unnoticed: call C code with effects outside of the process, or with answers from there,
+such as files, clocks and other threads, and draw random numbers that no trace records.
 
-A program would not repeat them, and two recordings may see the same answer: `os.path.exists("stop")`, `time() > end`.
-So a recorded step may only call functions in C that are known to compute. Before any other one runs, the recording is
-aborted and undone, and the step runs eagerly. Python reports every call of C code (sys.setprofile). As that takes time,
-it is only enabled where the step can reach such a function.
+A program would not repeat such calls, and two recordings may see the same answer: `os.path.exists("stop")`,
+`time() > end`. So a recorded step may only call functions in C that are known to compute. Before any other one runs,
+the recording is aborted and undone, and the step runs eagerly. Python reports every call of C code (sys.setprofile). As
+that takes time, it is only enabled where the step can reach such a function.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodWrapperType, ModuleType
 from typing import Any
 
-from minigrad.compiler.refusal import GENERATED, MINIGRAD, NUMPY, RecordingAborted, is_of_library, line_in
+from minigrad.compiler.follow.user_functions import at_name
+from minigrad.compiler.refusal import GENERATED, MINIGRAD, NUMPY, CompileError, RecordingAborted, is_of_library, line_in
+from minigrad.compiler.trace.generators import equal
 from minigrad.compiler.trace.trace import Trace
-from minigrad.reach import LIBRARIES, STANDARD, Reach, StateRef, is_of_minigrad, package_of
+from minigrad.reach import LIBRARIES, STANDARD, Reach, Row, StateRef, differences, is_of_minigrad, package_of
 from minigrad.reach.code_names import names_of
+from minigrad.recompute.restore import global_sources, put_source, source_state
+from minigrad.util import rng
 
 # Modules of Python's library that only compute. Sources of random numbers are compared before and after a step.
 COMPUTING = frozenset(
@@ -49,11 +54,7 @@ FUNCTIONS = frozenset({BuiltinFunctionType, MethodWrapperType})
 
 
 class SystemCalls:
-    """Aborts the recording at the first call of C code that is not known to compute only.
-
-    Args:
-        trace: the trace of the step.
-    """
+    """Aborts the recording at the first call of C code that is not known to compute only."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -197,22 +198,14 @@ def reaches_system(reach: Reach) -> bool:
 
 # Frames
 
-_OWNERS: dict[CodeType, str] = {}
 
-
+@functools.lru_cache(maxsize=4096)
 def _owner_of(code: CodeType) -> str:
     """Whose code it is: "own" (minigrad's), "numpy", "library" (Python's) or "user"."""
-    owner = _OWNERS.get(code)
-    if owner is None:
-        name = code.co_filename
-        if name.startswith((MINIGRAD, *GENERATED)):
-            owner = "own"
-        elif name.startswith(NUMPY):
-            owner = "numpy"
-        else:
-            owner = "library" if is_of_library(name) else "user"
-        _OWNERS[code] = owner
-    return owner
+    name = code.co_filename
+    if name.startswith((MINIGRAD, *GENERATED)):
+        return "own"
+    return "numpy" if name.startswith(NUMPY) else "library" if is_of_library(name) else "user"
 
 
 def _is_called_by_minigrad(frame: FrameType) -> bool:
@@ -241,3 +234,58 @@ def _as_called(frame: FrameType, name: str) -> str:
     if not called or any(part[:1] in "_<" for part in parts):
         return name
     return ".".join(parts) + ("" if name.startswith("_") else f" (which calls {name})")
+
+
+# Random numbers that a trace does not record, as every call of the program would repeat them
+
+
+NP_RANDOM = ("rand", "randn", "randint", "normal", "uniform", "permutation", "shuffle", "choice", "seed", "sample")
+OF_MINIGRAD = "minigrad's global generator"
+UNTRACED = frozenset({"state", "content", "objects", "described", "abstract"})  # kinds of rows
+
+
+class UntrackedRandomness:
+    """The states of generators that no tracer replaces, before a step and after it.
+
+    Args:
+        reached: generators that the step reaches through something that cannot be replaced (a bound `rng.normal`).
+        others: rows of other objects that no tracer replaces: iterators, arrays of strings.
+        functions: the user's, to find the line for the message.
+    """
+
+    def __init__(self, reached: Iterable[Any], others: Iterable[Row], functions: Iterable[FunctionType] = ()) -> None:
+        self.functions = list(functions)
+        shared = [*global_sources(), (OF_MINIGRAD, rng._global())]
+        named = [*shared, *((f"a {type(x).__name__}", x) for x in reached)]
+        self.sources = [(name, x, source_state(x)) for name, x in named]
+        self.others = list(others)
+
+    def check(self, traced: Iterable[Any]) -> None:
+        """Check that all draws were recorded; the trace has recorded those of the Generators in `traced`.
+
+        Raises:
+            CompileError: there were others.
+        """
+        is_traced = any(x is rng._global() for x in traced)
+        sources = [(name, x, state) for name, x, state in self.sources if not (is_traced and name == OF_MINIGRAD)]
+        changed = [name for name, x, state in sources if not equal(source_state(x), state)]
+        if changed:
+            names = ("random", *NP_RANDOM) if changed[0] in ("np.random", "the module random") else ()
+            raise CompileError(
+                f"mg.compile: the step draws from {changed[0]} in a way that cannot be recorded, and every call would "
+                f"repeat the numbers of the first{at_name(self.functions, *names)}.\n"
+                "Hint: draw with a Generator that the step can reach, rng = np.random.default_rng(seed); "
+                "rng.normal(size=...)."
+            )
+        for row in self.others:
+            if next(differences(row), None) is not None:
+                raise CompileError(
+                    f"mg.compile: the step advances or changes `{row.path}`, a {type(row.holder).__name__}, which a "
+                    f"program cannot{at_name(self.functions, *row.path.split('.')[::-1])}.\n"
+                    "Hint: do it outside of the step and pass the result as an argument."
+                )
+
+    def put_back(self) -> None:
+        """Restore the states of all generators. Iterators and other objects cannot be restored."""
+        for _, x, state in self.sources:
+            put_source(x, state)

@@ -30,12 +30,13 @@ import builtins
 import dis
 import queue
 import sys
+from collections import ChainMap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
-from minigrad.compiler.follow.world import UNKNOWN, attribute_of
+from minigrad.compiler.follow.user_functions import UNKNOWN, attribute_of
 from minigrad.compiler.refusal import (
     MINIGRAD,
     OWN,
@@ -50,7 +51,7 @@ from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.reach import STANDARD, Reach, is_leaf, package_of
 from minigrad.tensor.tensor import Tensor
-from minigrad.util.bytecode import instruction
+from minigrad.util.bytecode import GLOBALS, instruction
 
 # Exceptions that depend on names and keys only, which are guarded.
 NAMED = (StopIteration, StopAsyncIteration, GeneratorExit, KeyError, NameError, AttributeError)
@@ -67,10 +68,6 @@ def is_about_tracers(error: BaseException, numbers: list[Any]) -> bool:
     """Whether an exception may be about a tracer. The step then runs again, eagerly, and raises its own exceptions.
 
     C code may say anything about a tracer that it does not accept. The user's own code raises with `raise`.
-
-    Args:
-        error: the exception.
-        numbers: the traced numbers of the step.
     """
     if isinstance(error, (ValueError, NotImplementedError, BufferError)):
         return _is_about_operands(error)
@@ -81,40 +78,39 @@ def is_about_tracers(error: BaseException, numbers: list[Any]) -> bool:
 
 def _is_of_c_code(error: BaseException) -> bool:
     """Whether an exception comes from C code, from Python's library, or from a tracer that hides an attribute."""
-    step = error.__traceback__
-    while step is not None and step.tb_next is not None:
-        step = step.tb_next
-    name = step.tb_frame.f_code.co_filename if step is not None else ""
-    if step is None or name.startswith(OWN):  # an eager step raises what the real array or number raises
+    steps = _steps(error.__traceback__)
+    name = steps[-1].tb_frame.f_code.co_filename if steps else ""
+    if not steps or name.startswith(OWN):  # an eager step raises what the real array or number raises
         return isinstance(error, HiddenAttribute)
-    op = instruction(step.tb_frame.f_code, step.tb_lasti)
+    op = instruction(steps[-1].tb_frame.f_code, steps[-1].tb_lasti)
     return is_of_library(name) or name.endswith(".pyx") or op.startswith((*CALLS, "MATCH_CLASS"))
 
 
 def _is_about_operands(error: BaseException) -> bool:
     """Whether C code raised an exception when a user's code called it with something that is recorded."""
-    step = error.__traceback__
-    while step is not None and step.tb_next is not None and not _is_of_cython(step.tb_next.tb_frame):
-        step = step.tb_next
-    if step is None or step.tb_frame.f_code.co_filename.startswith(OWN):
+    steps = _steps(error.__traceback__)
+    cython = (k for k, x in enumerate(steps) if k and x.tb_frame.f_code.co_filename.endswith(".pyx"))
+    steps = steps[: next(cython, None)]
+    if not steps or steps[-1].tb_frame.f_code.co_filename.startswith(OWN):
         return False
-    is_call = instruction(step.tb_frame.f_code, step.tb_lasti).startswith(CALLS)
-    return is_call and not _are_plain(step.tb_frame, step.tb_lasti)
+    frame, offset = steps[-1].tb_frame, steps[-1].tb_lasti
+    return instruction(frame.f_code, offset).startswith(CALLS) and not _are_plain(frame, offset)
 
 
-def _is_of_cython(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.endswith(".pyx")
+def _steps(traceback: TracebackType | None) -> list[TracebackType]:
+    """The frames through which an exception went, the one that raised it last."""
+    steps = []
+    while traceback is not None:
+        steps.append(traceback)
+        traceback = traceback.tb_next
+    return steps
 
 
 # Exceptions that the step catches
 
 
 class CaughtExceptions:
-    """Notes the first exception about something recorded that a step catches.
-
-    Args:
-        trace: the trace of the step.
-    """
+    """Notes the first exception about something recorded that a step catches."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -190,10 +186,7 @@ def _may_depend_on_arrays(kind: type[BaseException], traceback: Any) -> bool:
     """
     if issubclass(kind, HiddenAttribute):
         return True
-    steps = []
-    while traceback is not None:
-        steps.append(traceback)
-        traceback = traceback.tb_next
+    steps = _steps(traceback)
     while len(steps) > 1 and steps[-1].tb_frame.f_code.co_filename == traced_builtins.__file__:
         steps.pop()  # the replacement of int() has called it
     names = [step.tb_frame.f_code.co_filename for step in steps]
@@ -218,7 +211,7 @@ def _caller(frame: FrameType) -> tuple[FrameType, int]:
 
 # Instructions whose operands are all computed within the source range of the instruction.
 SPANNING = ("CALL", "BINARY_", "UNARY_", "COMPARE_OP", "CONTAINS_OP", "GET_ITER", "FOR_ITER")
-NAMES = frozenset({"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"})
+NAMES = GLOBALS | {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_DEREF"}
 ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 OTHERS = ("LOAD_", "MAKE_", "COPY", "SWAP", "YIELD", "SEND")  # and LOAD_CONST
 SHAPE = frozenset({"shape", "ndim", "dtype", "size"})  # attributes of an array that guards compare
@@ -226,12 +219,7 @@ MANY = 10_000  # items of a container that are looked at
 
 
 def _are_plain(frame: FrameType, offset: int) -> bool:
-    """Whether no operand of an expression is, or contains, something that is recorded.
-
-    Args:
-        frame: of the user's.
-        offset: of the instruction that the expression ends with.
-    """
+    """Whether no operand of the user's expression that ends at an instruction is or contains what is recorded."""
     code = list(dis.get_instructions(frame.f_code))
     k = max(k for k, op in enumerate(code) if op.offset <= offset)  # a suspended frame may be behind its call
     if not code[k].opname.startswith(SPANNING):
@@ -242,7 +230,7 @@ def _are_plain(frame: FrameType, offset: int) -> bool:
     inside = [op for op in code if _is_within(_span(op), span)]
     for j, op in enumerate(inside):
         if op.opname in NAMES:
-            value = _value(frame, op.argval)
+            value = ChainMap(frame.f_locals, frame.f_globals, vars(builtins)).get(op.argval, UNKNOWN)
             for after in inside[j + 1 :]:
                 if after.opname not in ATTRIBUTES:
                     break
@@ -257,21 +245,13 @@ def _are_plain(frame: FrameType, offset: int) -> bool:
 def _span(op: dis.Instruction) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """Where the expression of an instruction begins and ends in the source."""
     at = op.positions
-    if at is None or None in at:
+    if at is None or at.lineno is None or at.col_offset is None or at.end_lineno is None or at.end_col_offset is None:
         return None
-    return (at.lineno, at.col_offset), (at.end_lineno, at.end_col_offset)  # type: ignore[return-value]
+    return (at.lineno, at.col_offset), (at.end_lineno, at.end_col_offset)
 
 
 def _is_within(inner: Any, outer: Any) -> bool:
     return None not in (inner, outer) and outer[0] <= inner[0] and inner[1] <= outer[1]
-
-
-def _value(frame: FrameType, name: str) -> Any:
-    """What a name means in a frame."""
-    for scope in (frame.f_locals, frame.f_globals, vars(builtins)):
-        if name in scope:
-            return scope[name]
-    return UNKNOWN
 
 
 def _attribute(x: Any, name: str) -> Any:

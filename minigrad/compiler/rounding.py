@@ -1,12 +1,21 @@
-"""Outcomes: what a call returned and changed, piece by piece, and where two outcomes differ by more than rounding."""
+"""Outcomes: what a call returned and changed, piece by piece; and whether roundings explain how two of them differ.
+
+What is not the same at a glance is compared with what other roundings do to it, which is Monte Carlo arithmetic (Parker
+1997): the recorded program runs op by op, and each rounded result is multiplied by 1 + ε u with a random u. That
+happens a few times in the life of a program at most, so nothing is planned, written or compiled for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.ir.operations import filled, function_of
+from minigrad.compiler.ir.program import EXACT, Buffer, Op, Program, Value
+from minigrad.compiler.refusal import CheckFailed
 from minigrad.reach import alike, is_leaf, package_of
 from minigrad.tensor.tensor import Tensor
 
@@ -99,26 +108,21 @@ def _is_same(x: Any, y: Any) -> bool:
         return np.allclose(x, y, rtol=tolerance, atol=tolerance * min(float(scale), 1.0), equal_nan=True)
 
 
-def describe_difference(x: Any, y: Any) -> str:
+def difference_in_words(x: Any, y: Any) -> str:
     """The difference between a compiled and an eager value, in words."""
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
         if isinstance(x, float) and isinstance(y, float):
-            return describe_difference(np.array(x), np.array(y))
+            return difference_in_words(np.array(x), np.array(y))
         if isinstance(x, type) or isinstance(y, type) or not is_leaf(x):
             return f"{_name(y)} eagerly, {_name(x)} compiled"
         return f"{y!r:.80} eagerly, {x!r:.80} compiled"
     if (x.shape, x.dtype) != (y.shape, y.dtype):
         return f"{y.shape} {y.dtype} eagerly, {x.shape} {x.dtype} compiled"
-    index = np.unravel_index(int(np.argmax(~_is_close(x, y))), x.shape)
-    return f"{y[index]!r} eagerly, {x[index]!r} compiled, at {tuple(map(int, index))} of {x.shape} {x.dtype}"
-
-
-def _is_close(x: Any, y: Any) -> Any:
-    if x.dtype.kind not in "fc":
-        return x == y
-    tolerance = tolerance_of(x.dtype)
     with np.errstate(all="ignore"):
-        return np.isclose(x, y, rtol=tolerance, atol=0, equal_nan=True)
+        rtol = tolerance_of(x.dtype)
+        is_close = np.isclose(x, y, rtol, atol=0, equal_nan=True) if x.dtype.kind in "fc" else x == y
+    index = np.unravel_index(int(np.argmax(~is_close)), x.shape)
+    return f"{y[index]!r} eagerly, {x[index]!r} compiled, at {tuple(map(int, index))} of {x.shape} {x.dtype}"
 
 
 def _name(x: Any) -> str:
@@ -134,17 +138,12 @@ def is_float(x: Any, y: Any) -> bool:
     return arrays and (x.shape, x.dtype) == (y.shape, y.dtype) and x.dtype.kind in "fc"
 
 
-def distance(x: Any, y: Any) -> Any:
-    """How far each number moves; None for anything but floating-point arrays."""
+def spread(x: Any, y: Any, known: Any = None) -> Any:
+    """How far each number moves, at least as far as is known; None for anything but floating-point arrays."""
     if not is_float(x, y):
         return None
     with np.errstate(all="ignore"):
-        return np.abs(x - y)
-
-
-def larger(x: Any, y: Any) -> Any:
-    """The larger of two distances; one of None is the other."""
-    return y if x is None or y is None else np.maximum(x, y)
+        return np.abs(x - y) if known is None else np.maximum(known, np.abs(x - y))
 
 
 def within(pairs: list[Pair], indices: list[int], spreads: list[Any]) -> bool:
@@ -161,3 +160,87 @@ def within(pairs: list[Pair], indices: list[int], spreads: list[Any]) -> bool:
             if not np.all(np.abs(x - y) <= 100 * limit + tolerance_of(y.dtype) * (1 + np.abs(y))):
                 return False
     return True
+
+
+# Other roundings
+
+
+class Rounded:
+    """A recorded program whose roundings can be changed. Checks are left out.
+
+    It takes the place of the source of a program (`Specialization.adopt`, `Specialization.run`).
+    """
+
+    is_silent = False
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.plan = SimpleNamespace(moved={})  # kept arrays lie in their buffers
+        self.functions = {op: _function(program, op) for op in program.ops if op.name not in ("input", "check")}
+        self.rng: np.random.Generator | None = None  # of other roundings, if any
+
+    def run(self, *arguments: Any) -> list[Any]:
+        """Run the program: return its outputs, and store into its buffers.
+
+        Raises:
+            CheckFailed: an op raised. Nothing was stored.
+        """
+
+        def content(buffer: Buffer) -> Any:
+            return buffer.array if buffer.place is None else arguments[buffer.place]
+
+        values = {op.out: content(op.params["buffer"]) for op in self.program.ops if op.name == "input"}
+        try:
+            for op, function in self.functions.items():
+                result = function(*[values[x] if isinstance(x, Value) else x for x in op.ins])
+                if len(op.outs) > 1:
+                    values |= zip(op.outs, result, strict=True)
+                else:
+                    values[op.out] = result if op.name in EXACT or op.out.dtype.kind != "f" else self._rounded(result)
+        except Exception as error:
+            raise CheckFailed(str(error)) from error
+        stored = [(b, np.array(values[v])) for b, v in self.program.stores.items()]
+        outputs = [np.array(values[v]) for v in self.program.outputs]
+        for buffer, array in stored:
+            np.copyto(content(buffer), array)
+        return outputs
+
+    def _rounded(self, x: Any) -> Any:
+        """A result times random factors between 1 - ε and 1 + ε."""
+        if self.rng is None:
+            return x
+        u = self.rng.random(x.shape, np.float64 if x.dtype.itemsize > 4 else np.float32)
+        return x * np.asarray(1 + np.finfo(x.dtype).eps * (2 * u - 1), x.dtype)
+
+
+def _function(program: Program, op: Op) -> Callable[..., Any]:
+    """The function that computes an op from its operands."""
+    if op.name == "random":
+        return _random(program, op, **op.params)
+    return _call(op, **op.params) if op.name == "call" else function_of(op)
+
+
+def _random(program: Program, op: Op, *, generator: int, method: str, args: Any, kwargs: Any) -> Callable[..., Any]:
+    source, dtype = program.generators[generator], op.out.dtype
+
+    def random(*ins: Any) -> Any:
+        if method == "shuffle":
+            array = np.array(ins[0])
+            source.shuffle(array, **kwargs)
+            return array
+        return np.asarray(getattr(source, method)(*filled(args, ins), **filled(kwargs, ins)), dtype)
+
+    return random
+
+
+def _call(op: Op, *, function: Any, args: Any, kwargs: Any) -> Callable[..., Any]:
+    forms = [(v.shape, v.dtype) for v in op.outs]
+
+    def call(*ins: Any) -> Any:
+        result = function(*filled(args, ins), **filled(kwargs, ins))
+        results = result if len(forms) > 1 or isinstance(result, (tuple, list)) else (result,)
+        if [(np.shape(x), x.dtype) for x in results] != forms:
+            raise CheckFailed("a function returns another shape or dtype than before")
+        return results if len(forms) > 1 else results[0]
+
+    return call

@@ -1,38 +1,45 @@
-"""Rules of sums: factors that are constant along the axes come out, sums of terms become sums of sums."""
+"""Rules of sums, and of ops that move elements without changing them.
+
+Factors that are constant along the axes come out of a sum, sums of terms become sums of sums.
+"""
 
 from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
-from minigrad.compiler.ir.patterns import X
+from minigrad.compiler.ir.patterns import Pattern, X
 from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, number, size
-from minigrad.compiler.ir.program import Value
+from minigrad.compiler.ir.program import VIEWS, Value
 from minigrad.compiler.ir.rewriter import Rewriter
 from minigrad.compiler.ir.typing import result
-from minigrad.compiler.passes.algebra import SIMPLER
+from minigrad.compiler.ir.view_memory import is_identity, simplified
+from minigrad.compiler.passes.algebra import SIMPLER, drops_leading
 
-rewrite, rule = SIMPLER.rewrite, partial(SIMPLER.rule, any_dtype=False)
+rewrite, rule = SIMPLER.rewrite, SIMPLER.rule
+of_floats = partial(rule, any_dtype=False)
 
+# Sums
 
 rewrite(X.apply("sum"), lambda x: x, lambda x, axes: all(x.shape[k] == 1 for k in axes))
 rewrite((-X).apply("sum"), lambda x, axes: -x.apply("sum", axes=axes))
 
 
-@rule("sum", operands=("full",))
+@of_floats("sum", operands=("full",))
 def sum_of_constant(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value:
     """Σ c is n c."""
     shape, dtype = result("sum", (x,), {"axes": axes})
     return b.op("full", shape=shape, dtype=dtype, value=number(x) * count(x, axes))
 
 
-@rule("sum", operands=("sum",))
+@of_floats("sum", operands=("sum",))
 def sum_of_sum(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value:
     """Σ Σ x is one sum."""
     return b.op("sum", x.op.operands[0], axes=tuple(sorted({*axes, *x.op.params["axes"]})))
 
 
-@rule("sum", operands=("broadcast",))
+@of_floats("sum", operands=("broadcast",))
 def sum_of_repeated(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
     """Σ of a value that is repeated along the axes is n times the value."""
     source = x.op.operands[0]
@@ -43,7 +50,7 @@ def sum_of_repeated(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | 
     return b.op("multiply", b.op("broadcast", wide, shape=shape), float(count(x, axes)))
 
 
-@rule("sum", operands=("subtract",))
+@of_floats("sum", operands=("subtract",))
 def sum_of_deviations(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
     """Σ of deviations from a mean is 0, or NaN where the mean is not finite."""
     if not is_deviation(x, axes):
@@ -51,7 +58,7 @@ def sum_of_deviations(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value 
     return b.op("multiply", b.op("reshape", mean_of(x), shape=result("sum", (x,), {"axes": axes})[0]), 0.0)
 
 
-@rule("sum", operands=("multiply",))
+@of_floats("sum", operands=("multiply",))
 def sum_of_product(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
     """Σ c x is c Σ x."""
     fixed, others = split(x, axes)
@@ -65,7 +72,7 @@ def sum_of_product(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | N
     return _scaled(b, b.op("sum", rest, axes=axes), fixed, result("sum", (x,), {"axes": axes})[0])
 
 
-@rule("sum", operands=("add", "subtract"))
+@of_floats("sum", operands=("add", "subtract"))
 def sum_of_terms(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
     """Σ (c x ± d y) is c Σ x ± d Σ y, if a factor comes out of each term, or the term's sum is known."""
     terms = x.op.operands
@@ -174,7 +181,7 @@ def mean_of(x: Value) -> Value:
     return mean
 
 
-@rule("matmul")
+@of_floats("matmul")
 def matmul(b: Rewriter, x: Value, y: Value) -> Value | None:
     """A product with a constant vector is a sum."""
     if x.ndim + y.ndim != 3:
@@ -184,3 +191,86 @@ def matmul(b: Rewriter, x: Value, y: Value) -> Value | None:
         return None
     total = b.op("sum", b.op("multiply", matrix, float(number(vector))), axes=(axis,))
     return b.op("reshape", total, shape=(matrix.shape[1 - axis],))
+
+
+# Views and broadcasts
+
+
+def unchanged(name: str, b: Rewriter, x: Value, **params: Any) -> Value | None:
+    """x, if the view changes nothing."""
+    (param,) = params.values()
+    return x if is_identity(x.shape, (name, param)) else None
+
+
+def constant(name: str, b: Rewriter, x: Value, **params: Any) -> Value | None:
+    """A view of a constant is a constant."""
+    if not is_full(x):
+        return None
+    shape, dtype = result(name, (x,), params)
+    return b.op("full", shape=shape, dtype=dtype, value=number(x))
+
+
+for _name in sorted(VIEWS):
+    rule(_name)(partial(unchanged, _name))
+    rule(_name, operands=("full",))(partial(constant, _name))
+rewrite(X.apply("broadcast"), lambda x: x, lambda x, shape: x.shape == shape, any_dtype=True)
+rule("broadcast", operands=("full",))(partial(constant, "broadcast"))
+
+rewrite(X.apply("reshape").apply("reshape"), lambda x, shape: x.apply("reshape", shape=shape), any_dtype=True)
+rewrite(X.apply("broadcast").apply("broadcast"), lambda x, shape: x.apply("broadcast", shape=shape), any_dtype=True)
+rewrite(Pattern("concatenate", (X,)), lambda x: x, any_dtype=True)
+
+
+@rule("broadcast", operands=("reshape",))
+def broadcast(b: Rewriter, x: Value, *, shape: tuple[int, ...]) -> Value | None:
+    """A broadcast does not need leading axes of size 1 to be dropped."""
+    if not drops_leading(x) or x.op.operands[0].ndim > len(shape):
+        return None
+    return b.op("broadcast", x.op.operands[0], shape=shape)
+
+
+@rule("transpose")
+def transpose(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Two transposes as one; a transpose that moves only axes of size 1 as a reshape."""
+    if is_op(x, "transpose"):
+        inner = x.op.params["axes"]
+        return b.op("transpose", x.op.operands[0], axes=tuple(inner[k] for k in axes))
+    if [k for k in axes if x.shape[k] != 1] == [k for k in range(x.ndim) if x.shape[k] != 1]:
+        return b.op("reshape", x, shape=tuple(x.shape[k] for k in axes))
+    return None
+
+
+@rule("slice", operands=("set_slice",))
+def slice_of_set_slice(b: Rewriter, x: Value, *, bounds: Any) -> Value | None:
+    """A slice of the part that was just set is what it was set to."""
+    first, *others = x.op.params["steps"]
+    if first != ("slice", bounds) or any(name != "reshape" for name, _ in others):
+        return None
+    return b.op("reshape", x.op.operands[1], shape=result("slice", (x,), {"bounds": bounds})[0])
+
+
+@rule("slice", operands=("concatenate",))
+def slice_of_concatenation(b: Rewriter, x: Value, *, bounds: Any) -> Value | None:
+    """A slice of a concatenation that lies within one of its arrays is a slice of that array."""
+    axis, start = x.op.params["axis"], 0
+    low, high, step = bounds[axis]
+    if step != 1:
+        return None
+    for array in x.op.operands:
+        end = start + array.shape[axis]
+        if start <= low and high is not None and high <= end and low < high:
+            inner = (low - start, high - start, 1)
+            return b.op("slice", array, bounds=(*bounds[:axis], inner, *bounds[axis + 1 :]))
+        start = end
+    return None
+
+
+@rule("set_slice")
+def set_slice(b: Rewriter, x: Value, y: Value, *, steps: Any) -> Value | None:
+    """Setting everything is y; setting the same part twice is setting it once."""
+    shorter = tuple(simplified(x.shape, list(steps)))
+    if all(name == "reshape" for name, _ in shorter):
+        return b.op("reshape", y, shape=x.shape)
+    if is_op(x, "set_slice") and x.op.params["steps"] == shorter:
+        return b.op("set_slice", x.op.operands[0], y, steps=shorter)
+    return None

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.audit.outcomes import (
+from minigrad.compiler.refusal import DECISION, CheckFailed
+from minigrad.compiler.rounding import (
     Pair,
     Piece,
-    describe_difference,
+    Rounded,
+    difference_in_words,
     differing,
-    distance,
     is_float,
-    larger,
     pieces,
+    spread,
     within,
 )
-from minigrad.compiler.audit.rounding import Rounded
-from minigrad.compiler.refusal import DECISION, CheckFailed
-from minigrad.compiler.specialization import Inputs, Specialization
+from minigrad.compiler.signature import Inputs, data_of
+from minigrad.compiler.specialization import Specialization
 from minigrad.reach import Contents, StateRef, elements, keys_of
 from minigrad.recompute.restore import State, checksum, value_at
 from minigrad.tensor.tensor import Tensor
@@ -60,7 +60,7 @@ class Audit:
         self.version, self.leaves, self.inputs, self.connect = version, leaves, inputs, connect
         recording = version.recording
         arrays = [*recording.owned.values(), *(b.array for b in version.program.buffers if b.kind == "state")]
-        arrays += [x.data if type(x) is Tensor else x for x in (*leaves, *inputs[0])]
+        arrays += map(data_of, (*leaves, *inputs[0]))
         unique = {id(a): a for a in arrays if type(a) is np.ndarray}
         left_out = recording.scratch | {id(b.array) for b in version.program.buffers if b.is_constant}
         stores = [b for b in version.program.stores if b.kind != "kept"]
@@ -70,49 +70,33 @@ class Audit:
         # The step may write what the program only reads.
         self.others = [(a, checksum(a)) for key, a in unique.items() if key not in left_out]
         generators = [g for g in (*recording.program.generators, *leaves) if isinstance(g, np.random.Generator)]
-        self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
         tensors = [x for x in leaves if type(x) is Tensor]
-        self.slots = [StateRef(x, "_grad", "slot", "a gradient") for x in tensors]
-        self.slots += [StateRef(x, "data", "slot", "the data of a Tensor") for x in tensors]
-        self.arguments = [leaves[at] for how, at, *_ in recording.recipe.writes if how == "argument"]
-        self.contents = self._contents()
+        slots = [StateRef(x, "_grad", "slot", "a gradient") for x in tensors]
+        slots += [StateRef(x, "data", "slot", "the data of a Tensor") for x in tensors]
+        self.arguments = [leaves[at] for at in version.writes("argument")]
         # Python's floats may come from arrays, and are compared as if they had the smallest dtype of these.
         dtypes = {v.dtype for op in recording.program.ops for v in op.outs if v.dtype.kind == "f"}
         self.dtype_of_floats = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(float))
-        dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
-        self.before = State(written, generators, [*self.places, *self.slots], self.lists, dicts)
+        places = [*version.written_places, *slots]
+        self.before = State(written, generators, places, version.written_lists, version.writes("order"), self.arguments)
 
     is_other_way = False  # whether the step takes a branch that is not the program's
-
-    def _contents(self) -> list[Contents]:
-        return [Contents(x) for x in self.arguments]
 
     def seen(self, result: Any) -> list[Piece]:
         """Everything that a call returned and changed, as paths and values."""
         seen = list(pieces("the result", result))
-        for ref in self.places:
+        for ref, _ in self.before.places:
             seen += pieces(ref.path, value_at(ref))
-        for holder in self.lists:
+        for holder, _ in self.before.lists:
             seen += pieces("a list", sorted(map(repr, holder)) if isinstance(holder, set) else elements(holder))
         seen += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.before.dicts]
-        for ref in self.slots:
-            seen += pieces(ref.path, value_at(ref))
         for x in self.arguments:
             now = Contents(x)
             seen += pieces(f"an argument, a {type(x).__name__}", (now.keys, now.names, now.values))
         seen += [("the state", a.copy()) for a, _ in self.before.arrays]
-        seen += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.generators]
+        seen += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.sources]
         with np.errstate(all="ignore"):
             return [(path, np.array(x, self.dtype_of_floats) if type(x) is float else x) for path, x in seen]
-
-    def changed_besides(self) -> str | None:
-        """A message if the step has written an array that the program does not write."""
-        written = [a for a, _ in self.before.arrays]
-        for array, before in self.others:
-            if checksum(array) != before and not any(np.may_share_memory(array, a) for a in written):
-                return f"an array of shape {array.shape} is written eagerly, but not by the compiled step"
-        return None
 
     def compiled(self) -> list[Piece] | None:
         """What the program returns and changes; None if one of its checks fails. The state is restored."""
@@ -122,12 +106,23 @@ class Audit:
             self.is_other_way = str(error).startswith(DECISION)
             return None
         finally:
-            self._restore(self.before, self.contents)
+            self.before.put()
 
-    def _restore(self, state: State, contents: list[Contents]) -> None:
-        state.put()
-        for x, content in zip(self.arguments, contents, strict=True):
-            content.put(x)
+    def verdict(self, compiled: list[Piece], result: Any) -> str | None:
+        """A message if the eager call, which has just been made, differs from that of the program; else None."""
+        changed = self.difference(compiled, self.seen(result)) or self.changed_besides()
+        return changed and (
+            f"an audit found a difference in call {self.version.calls + 1} of a program: {changed}. The "
+            f"{self.version.calls - self.version.audited} calls since the audit before were not covered"
+        )
+
+    def changed_besides(self) -> str | None:
+        """A message if the step has written an array that the program does not write."""
+        written = [a for a, _ in self.before.arrays]
+        for array, before in self.others:
+            if checksum(array) != before and not any(np.may_share_memory(array, a) for a in written):
+                return f"an array of shape {array.shape} is written eagerly, but not by the compiled step"
+        return None
 
     def difference(self, compiled: list[Piece], eager: list[Piece]) -> str | None:
         """A message about the first piece that differs by more than rounding explains; None if there is none."""
@@ -137,7 +132,7 @@ class Audit:
         indices = differing(pairs)
         if not indices or self._is_rounding(pairs, indices):
             return None
-        return f"{compiled[indices[0]][0]}: {describe_difference(*pairs[indices[0]])}"
+        return f"{compiled[indices[0]][0]}: {difference_in_words(*pairs[indices[0]])}"
 
     def _is_rounding(self, pairs: list[Pair], indices: list[int]) -> bool:
         """Whether other roundings of each op explain the differences: the numbers are ill-conditioned."""
@@ -145,30 +140,27 @@ class Audit:
             return True
         if not all(is_float(*pairs[k]) for k in indices):
             return False
-        after, contents = self.before.now(), self._contents()
-        self._restore(self.before, self.contents)
+        after = self.before.now()
+        self.before.put()
         try:
             return any(within(pairs, indices, spreads) for spreads in self._spreads())
         finally:
-            self._restore(after, contents)
+            after.put()
 
     def _spreads(self) -> Iterator[list[Any]]:
         """How far the numbers move if every op of the recorded program rounds in another way.
 
         After one such run, then after two, and so on. The first explains most differences.
         """
-        version = self.version
-        rounded = Rounded(version.recording.program)
-        rng = np.random.default_rng(0)
+        version, rounded = self.version, Rounded(self.version.recording.program)
         first = self._rounded(rounded)
+        rounded.rng = np.random.default_rng(0)
         for k in range(RUNS):
-            rounded.draw(rng)
-            other = None if first is None else self._rounded(rounded)
-            if first is None or other is None or len(first) != len(other):
+            other = first and self._rounded(rounded)
+            if not first or not other or len(first) != len(other):
                 return
-            distances = [distance(x, y) for (_, x), (_, y) in zip(first, other, strict=True)]
-            known = version.spreads if k else [None] * len(distances)
-            version.spreads = list(map(larger, known, distances))
+            known = version.spreads if k else [None] * len(first)
+            version.spreads = [spread(x, y, z) for (_, x), (_, y), z in zip(first, other, known, strict=True)]
             yield version.spreads
 
     def _rounded(self, rounded: Rounded) -> list[Piece] | None:

@@ -16,11 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.follow.function_source import at_name
-from minigrad.compiler.refusal import CompileError
-from minigrad.compiler.trace.traced_number import TracedNumber
-from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.compiler.unsupported.system_calls import (
+from minigrad.compiler.capture.system_calls import (
     ALLOWED,
     FUNCTIONS,
     is_in_c,
@@ -29,6 +25,10 @@ from minigrad.compiler.unsupported.system_calls import (
     is_opaque_class,
     name_of_impure,
 )
+from minigrad.compiler.follow.user_functions import at_name
+from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.trace.traced_number import TracedNumber
+from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.reach import MISSING, STANDARD, Reach, StateRef, own_attributes, package_of, variable
 from minigrad.reach.code_names import names_of
 
@@ -45,53 +45,40 @@ OF_OBJECT = frozenset({("object", name) for name in ("__repr__", "__str__", "__d
 
 def unsupported_state(reach: Reach) -> CompileError | None:
     """Why no recording can show what the step does, None if nothing is known against it."""
-    if reach.unreadable:
-        path, x = reach.unreadable[0]
+    for what, hint in _objections(reach):
+        return CompileError(f"mg.compile: the step {what}.\nHint: {hint}.")
+    return None
+
+
+def _objections(reach: Reach) -> Iterator[tuple[str, str]]:
+    """What the step does that no recording can show, and hints."""
+    for path, x in reach.unreadable:
         shown = x if isinstance(x, str) else f"a {type(x).__name__}"
-        return CompileError(
-            f"mg.compile: the step can read {path}, {shown}, and no guard can test whether it has changed"
-            f"{at_name(reach.functions, *path.split('.')[::-1])}.\n"
-            "Hint: use it outside of the step and pass arrays as arguments."
-        )
+        where = at_name(reach.functions, *path.split(".")[::-1])
+        what = f"can read {path}, {shown}, and no guard can test whether it has changed{where}"
+        yield what, "use it outside of the step and pass arrays as arguments"
     if (held := _hidden_state(reach)) is not None:
-        return CompileError(
-            f"mg.compile: the step can reach {held}, and the compiler cannot see what it does or how it has changed.\n"
-            "Hint: use it outside of the step, and pass what it returns; take a lock around the call of the compiled "
-            "function."
-        )
+        what = f"can reach {held}, and the compiler cannot see what it does or how it has changed"
+        hint = "use it outside of the step, and pass what it returns; take a lock around the call of the compiled"
+        yield what, f"{hint} function"
     if any(x is sys.modules for _, x in reach.refs):
-        return CompileError(
-            "mg.compile: the step can read sys.modules under another name.\nHint: import modules outside of the step."
-        )
+        yield "can read sys.modules under another name", "import modules outside of the step"
     if (use := _escaping_code(reach)) is not None:
-        return CompileError(f"mg.compile: the step {use}.\nHint: do it outside of the step, and pass what it returns.")
+        yield use, "do it outside of the step, and pass what it returns"
     has_bytes = "bytearray" in reach.words or any(type(x) is bytearray for x in reach.held.values())
     if "extend" in reach.words and has_bytes:
-        return CompileError(
-            "mg.compile: the step may call bytearray.extend, which would take the elements of a tracer for bytes.\n"
-            "Hint: use x.tobytes()."
-        )
+        what = "may call bytearray.extend, which would take the elements of a tracer for bytes"
+        yield what, "use x.tobytes()"
     if (how := _looks_behind(reach)) is not None:
-        return CompileError(
-            f"mg.compile: the step uses {how}, which would show a tracer instead of an array or a number.\n"
-            "Hint: ask type(x), hasattr(x, name), getattr(x, name) and repr(x)."
-        )
+        what = f"uses {how}, which would show a tracer instead of an array or a number"
+        yield what, "use type(x), hasattr(x, name), getattr(x, name) and repr(x)"
     if (name := _state_of_a_source(reach)) is not None:
-        return CompileError(
-            f"mg.compile: the step names {name}, the state of a source of random numbers.\nHint: read it outside of "
-            "the step."
-        )
+        yield f"names {name}, the state of a source of random numbers", "read it outside of the step"
     if settings := SETTINGS & reach.words:
-        return CompileError(
-            f"mg.compile: the step names np.{min(settings)}, a global setting of NumPy.\nHint: set it outside of the "
-            "step."
-        )
+        yield f"names np.{min(settings)}, a global setting of NumPy", "set it outside of the step"
     if writes_json(reach) and any(JSON_HOOKS & names_of(function.__code__).words for function in reach.functions):
-        return CompileError(
-            "mg.compile: the step may write JSON with a hook (default=, cls=), which would be called with tracers "
-            "instead of numbers.\nHint: return the values, and write them outside of the step."
-        )
-    return None
+        what = "may write JSON with a hook (default=, cls=), which would be called with tracers instead of numbers"
+        yield what, "return the values, and write them outside of the step"
 
 
 def writes_json(reach: Reach) -> bool:

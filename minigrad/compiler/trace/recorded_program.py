@@ -1,4 +1,4 @@
-"""Arrays from outside a step: the memory of each, and the tracer that represents it."""
+"""The program that a trace records: its ops, and the arrays that it reads and makes, with the memory of each."""
 
 from __future__ import annotations
 
@@ -7,21 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.layout import elements_in, where_in
-from minigrad.compiler.ir.program import Buffer, Op, Value
+from minigrad.compiler.ir.program import ArgSlot, Buffer, Literal, Op, Value
 from minigrad.compiler.ir.typing import make
-from minigrad.compiler.ir.view_memory import Memory, Step, owner, viewed
-from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.ir.view_memory import Memory, Step, elements_in, owner, viewed, where_in
+from minigrad.compiler.refusal import CompileError, unsupported
+from minigrad.compiler.trace.provenance import check_promotion, note
+from minigrad.compiler.trace.recorded_calls import opaque_op
+from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.reach import Row
+from minigrad.reach import NUMERIC, Row
 
 PINNED = 1 << 16  # bytes; arrays up to this size may decide, as guards compare their elements
 
 
-class OutsideArrays:
-    """The arrays that existed before a step, or that it got from unknown places, as tracer arrays with names.
+PARAMETER = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}  # of views
+COMPUTED = 1 << 20  # numbers of inputs from here on are those of expressions
+
+
+class RecordedProgram:
+    """Ops, and arrays from outside the step and of its own as tracer arrays, which have names where that is possible.
+
+    Args:
+        annotated: whether each op gets a note of what it is for.
 
     Attributes:
+        ops, expressions: of the program, and numbers that are computed before it runs.
+        tracers, numbers: weak references to all tracer arrays and traced numbers.
         undo: copies arrays before they are written.
         contents_read, memories_read: arrays whose elements decide, and their memories.
         scalars: identities of places of NumPy scalars, by the id of the memory that represents them.
@@ -35,7 +46,14 @@ class OutsideArrays:
         contents: tracers and content of constants, by the id of the array.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, annotated: bool) -> None:
+        self.annotated = annotated
+        self.ops: list[Op] = []
+        self.expressions: list[Any] = []
+        self.tracers: list[weakref.ref[Any]] = []
+        self.numbers: list[weakref.ref[Any]] = []
+        self.described: dict[Any, str] = {}  # texts of nodes of the tape
+        self.promoted: set[str] = set()  # lines that a warning about float64 has named
         self.undo: Any = None
         self.contents_read: list[Row] = []
         self.memories_read: list[Memory] = []
@@ -50,6 +68,89 @@ class OutsideArrays:
         self.constants: list[Any] = []
         self.origins: list[tuple[Buffer, weakref.ref[Any]]] = []
         self.contents: dict[int, tuple[TracerArray, bytes]] = {}
+
+    # Ops and values
+
+    def emit(self, name: str, *ins: Value | Literal, **params: Any) -> Value:
+        """Make an op and add it."""
+        return self.add(make(name, *ins, **params)).out
+
+    def add(self, op: Op) -> Op:
+        """Add an op, with a note of what it is for."""
+        if self.annotated:
+            op.note = note(self.described)
+        self.ops.append(op)
+        if self.annotated:  # a recording that confirms another one has warned before
+            check_promotion(op, self.promoted)
+        return op
+
+    def present(self, x: TracerArray) -> Value:
+        """The present value of an array."""
+        if x.mg_parent is None:
+            return self.input(x.mg_memory) if x.mg_memory.value is None else x.mg_memory.value
+        assert x.mg_step is not None
+        name, params = x.mg_step
+        if name == "call":
+            return opaque_op(self, *params, x.mg_array).out
+        if name == "elements":
+            index = self.constant(params).mg_value
+            value = self.emit("gather", x.mg_parent.mg_value, index, index=(ArgSlot(0),))
+        else:
+            form = x.mg_array.shape, x.mg_array.dtype
+            value = self.add(Op(name, (x.mg_parent.mg_value,), {PARAMETER[name]: params}, (form,))).outs[0]
+        value.name = self.view_names.get(id(x))
+        return value
+
+    def operand(self, x: Any) -> Value | Literal:
+        """The value of an operand, or the literal."""
+        if isinstance(x, TracerArray):
+            if x.mg_trace is not self:
+                unsupported("the step uses an array of another step that is being compiled", "return it from that step")
+            return x.mg_value
+        if type(x) in (bool, int, float, complex):
+            return x
+        if type(x) is TracedNumber:
+            return x.mg_value
+        if isinstance(x, np.generic):
+            return self.emit("full", shape=(), dtype=x.dtype, value=x.item())
+        return self.constant(x if isinstance(x, np.ndarray) else np.asarray(x)).mg_value
+
+    def computed(self, expression: Any, real: Any) -> Value:
+        """An input that Python computes from the numbers of a call: integers of any size, and their quotients."""
+        buffer = Buffer("number", "argument", np.asarray(real), place=~(COMPUTED + len(self.expressions)))
+        self.expressions.append(expression)
+        self.buffers.append(buffer)
+        return self.input_of(buffer)
+
+    def fresh(self, array: Any, value: Value) -> TracerArray:
+        """A tracer array with its own memory."""
+        is_scalar = isinstance(array, np.generic)
+        array = np.asarray(array)
+        if array.dtype.kind not in NUMERIC:
+            unsupported(f"an array of {array.dtype} is made", "compute with numbers inside of the step")
+        tracer = TracerArray(self, array, Memory(array, value))
+        tracer.mg_is_scalar = is_scalar
+        return tracer
+
+    def view(self, x: TracerArray, steps: list[Step], another: bool = False) -> TracerArray:
+        """A view of x; an array with its own memory where NumPy must copy the real array for it.
+
+        Without steps it is x itself, unless another array is asked for.
+        """
+        if x.mg_is_scalar and (steps or another):  # an array made of a scalar has its own memory
+            x = self.fresh(x.mg_array.copy(), self.emit("copy", x.mg_value))
+        if another and not steps:
+            return TracerArray(self, x.mg_array.view(), x.mg_memory, x, ("reshape", x.shape))
+        for step in steps:
+            array = viewed(x.mg_array, step)
+            if array.size and not np.may_share_memory(array, x.mg_array):
+                key = "shape" if step[0] == "reshape" else "axes"
+                x = self.fresh(array, self.emit(step[0], x.mg_value, **{key: step[1]}))
+            else:
+                x = TracerArray(self, array, x.mg_memory, x, step)
+        return x
+
+    # Arrays from outside
 
     def remember(self, x: TracerArray) -> None:
         """The real array of x may be written from here on: copy its content, if that has not been done yet."""

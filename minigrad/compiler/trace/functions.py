@@ -1,6 +1,6 @@
-"""What a trace knows about NumPy's functions that are not ufuncs: handlers that record them, and sets of functions.
+"""What a trace knows about functions that are not ufuncs, NumPy's and minigrad's: handlers, and sets of functions.
 
-Functions without a handler become one op that calls them, or a view of an operand (opaque.py).
+Functions without a handler become one op that calls them, or a view of an operand (recorded_calls.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ import numpy as np
 
 from minigrad.compiler.ir.program import Value
 from minigrad.compiler.refusal import unsupported
-from minigrad.compiler.trace.opaque import bare
 from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import bare, real_of
+from minigrad.ops.indexing import read
+from minigrad.ops.random import drawn_dtype, normal_like, uniform_like
+from minigrad.ops.spatial.conv_primitives import convolution, convolution_input, convolution_kernel
+from minigrad.ops.special import WHOLE, exp_of_square, gaussian_values, normal_pdf_values
 
 Handler = Callable[..., Any]
 FUNCTIONS: dict[Any, Handler] = {}  # handlers: handler(trace, *args, **kwargs), which may return NotImplemented
@@ -30,65 +34,51 @@ QUESTIONS += (np.shares_memory, np.iscomplexobj, np.isrealobj, np.min_scalar_typ
 SHAPED_BY_DATA: tuple[Any, ...] = (np.nonzero, np.flatnonzero, np.argwhere, np.extract, np.bincount, np.trim_zeros)
 SHAPED_BY_DATA += (np.unique, np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.union1d)
 SHAPED_BY_DATA += (np.intersect1d, np.setdiff1d, np.setxor1d)
+MANY_PRODUCTS = 1 << 23  # convolutions with fewer are recorded in parts: calls and copies take as long as the products
 
 
-def handles(*functions: Any) -> Callable[[Handler], Handler]:
-    """Enter the handler of some functions into the table."""
-
-    def enter(handler: Handler) -> Handler:
-        FUNCTIONS.update(dict.fromkeys(functions, handler))
-        return handler
-
-    return enter
+def handles(function: Any) -> Callable[[Handler], Handler]:
+    """Enter the handler of a function into the table."""
+    return lambda handler: FUNCTIONS.setdefault(function, handler)
 
 
 def _answering(function: Any) -> Any:
     return lambda _, *args, **kwargs: function(*bare(args), **bare(kwargs))
 
 
-FUNCTIONS.update({f: _answering(f) for f in QUESTIONS})
+def _refusing(what: str, hint: str) -> Handler:
+    return lambda *args, **kwargs: unsupported(what, hint)
+
+
+_shaped_by_data = _refusing(
+    "the shape of a result depends on values", "use mg.where and masks of a fixed shape, or do it outside"
+)
+_compared = _refusing("arrays are compared in Python (np.allclose, np.array_equal)", "compare outside, or use mg.where")
+FUNCTIONS |= {f: _answering(f) for f in QUESTIONS} | dict.fromkeys(SHAPED_BY_DATA, _shaped_by_data)
+FUNCTIONS |= dict.fromkeys((np.array_equal, np.array_equiv, np.allclose), _compared)
+FUNCTIONS |= {np.real_if_close: _refusing("the dtype of a result depends on values", "use np.real")}
 
 
 @handles(np.compress)
 def _compress(trace: Any, condition: Any, a: Any, *args: Any, **kwargs: Any) -> Any:
-    return _shaped_by_data(trace) if isinstance(condition, TracerArray) else NotImplemented
-
-
-@handles(np.real_if_close)
-def _typed_by_data(trace: Any, *args: Any, **kwargs: Any) -> Any:
-    unsupported("the dtype of a result depends on values", "use np.real")
-
-
-@handles(*SHAPED_BY_DATA)
-def _shaped_by_data(trace: Any, *args: Any, **kwargs: Any) -> Any:
-    unsupported("the shape of a result depends on values", "use mg.where and masks of a fixed shape, or do it outside")
-
-
-def _full(
-    trace: Any, x: Any, value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
-) -> Any:
-    # In NumPy's layout, which decides which reshapes are views.
-    array = np.empty_like(bare(x), dtype=dtype, order=order, shape=shape)
-    v = trace.operand(value)
-    array[...] = bare(value)
-    if isinstance(v, Value):
-        return trace.fresh(array, trace.fitted(value, array.shape, array.dtype))
-    return trace.fresh(array, trace.emit("full", shape=array.shape, dtype=array.dtype, value=v))
-
-
-@handles(np.zeros_like, np.empty_like)
-def _zeros_like(trace: Any, a: Any, *args: Any, device: Any = None, **options: Any) -> Any:
-    return _full(trace, a, 0, *args, **options)
-
-
-@handles(np.ones_like)
-def _ones_like(trace: Any, a: Any, *args: Any, device: Any = None, **options: Any) -> Any:
-    return _full(trace, a, 1, *args, **options)
+    return _shaped_by_data() if isinstance(condition, TracerArray) else NotImplemented
 
 
 @handles(np.full_like)
 def _full_like(trace: Any, a: Any, fill_value: Any, *args: Any, device: Any = None, **options: Any) -> Any:
-    return _full(trace, a, fill_value, *args, **options)
+    array = np.empty_like(bare(a), *args, **options)  # in NumPy's layout, which decides which reshapes are views
+    v = trace.operand(fill_value)
+    array[...] = bare(fill_value)
+    if isinstance(v, Value):
+        return trace.fresh(array, trace.fitted(fill_value, array.shape, array.dtype))
+    return trace.fresh(array, trace.emit("full", shape=array.shape, dtype=array.dtype, value=v))
+
+
+def _filled_with(value: int) -> Handler:
+    return lambda trace, a, *args, **options: _full_like(trace, a, value, *args, **options)
+
+
+FUNCTIONS |= {np.zeros_like: _filled_with(0), np.empty_like: _filled_with(0), np.ones_like: _filled_with(1)}
 
 
 @handles(np.copy)
@@ -111,7 +101,7 @@ def _copyto(trace: Any, dst: Any, src: Any, casting: Any = "same_kind", where: A
 @handles(np.where)
 def _where(trace: Any, condition: Any, *choices: Any) -> Any:
     if not choices:
-        return _shaped_by_data(trace)
+        return _shaped_by_data()
     c, x, y = (trace.operand(v) for v in (condition, *choices))
     if isinstance(c, Value) and c.dtype != bool:
         c = trace.emit("not_equal", c, 0)
@@ -145,13 +135,10 @@ def _broadcast_to(trace: Any, array: Any, shape: Any, subok: bool = False) -> An
     if not isinstance(array, TracerArray):
         return NotImplemented
     if array.shape == shape:
-        return _locked(trace.view(array, [], another=True))
+        same = trace.view(array, [], another=True)
+        same.mg_array.flags.writeable = False
+        return same
     return TracerArray(trace, np.broadcast_to(array.mg_array, shape), array.mg_memory, array, ("broadcast", shape))
-
-
-def _locked(x: TracerArray) -> TracerArray:
-    x.mg_array.flags.writeable = False
-    return x
 
 
 @handles(np.reshape)
@@ -184,36 +171,29 @@ def _reshaping(function: Any) -> Any:
 FUNCTIONS |= {f: _reshaping(f) for f in (np.expand_dims, np.squeeze)}
 
 
-def _without_defaults(options: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in options.items() if v is not np._NoValue}
+def _reduction(ufunc: Any, *names: str) -> Handler:
+    """The handler of a function that is a reduction by a ufunc, with options of these names, in order."""
 
-
-def _reduction(ufunc: Any) -> Any:
-    def recorded(trace: Any, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
-        options |= {"dtype": dtype} if dtype is not None else {}
-        options |= {"out": out} if out is not None else {}
-        return ufunc.reduce(a, axis=axis, **_without_defaults(options))
+    def recorded(trace: Any, a: Any, *args: Any, **options: Any) -> Any:
+        options = {"axis": None, **options, **dict(zip(names, args, strict=False))}
+        return ufunc.reduce(a, **{name: x for name, x in options.items() if x is not np._NoValue})
 
     return recorded
 
 
-FUNCTIONS[np.sum], FUNCTIONS[np.prod] = _reduction(np.add), _reduction(np.multiply)
-
-
-def _extreme(ufunc: Any) -> Any:
-    return lambda trace, a, axis=None, out=None, **options: _reduction(ufunc)(trace, a, axis, None, out, **options)
-
-
-FUNCTIONS |= {np.max: _extreme(np.maximum), np.amax: _extreme(np.maximum)}
-FUNCTIONS |= {np.min: _extreme(np.minimum), np.amin: _extreme(np.minimum)}
-FUNCTIONS |= {np.all: _extreme(np.logical_and), np.any: _extreme(np.logical_or)}
+_REST = ("out", "keepdims", "initial", "where")
+_total = _reduction(np.add, "axis", "dtype", *_REST)
+FUNCTIONS |= {np.sum: _total, np.prod: _reduction(np.multiply, "axis", "dtype", *_REST)}
+FUNCTIONS |= dict.fromkeys((np.max, np.amax), _reduction(np.maximum, "axis", *_REST))
+FUNCTIONS |= dict.fromkeys((np.min, np.amin), _reduction(np.minimum, "axis", *_REST))
+FUNCTIONS |= {np.all: _reduction(np.logical_and, "axis", *_REST), np.any: _reduction(np.logical_or, "axis", *_REST)}
 
 
 @handles(np.mean)
 def _mean(trace: Any, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
     if dtype is not None or out is not None or a.dtype.kind not in "fc" or a.dtype == np.float16 or "where" in options:
         return NotImplemented
-    total = np.add.reduce(a, axis=axis, **_without_defaults(options))
+    total = _total(trace, a, axis, **options)
     return total / (a.size // max(total.size, 1))
 
 
@@ -253,7 +233,7 @@ def _take(trace: Any, a: Any, indices: Any, axis: Any = None, out: Any = None, m
 
 @handles(np.repeat)
 def _repeat(trace: Any, a: Any, repeats: Any, axis: Any = None) -> Any:
-    return _shaped_by_data(trace) if isinstance(repeats, TracerArray) else NotImplemented
+    return _shaped_by_data() if isinstance(repeats, TracerArray) else NotImplemented
 
 
 def _writer(function: Any) -> Handler:
@@ -277,6 +257,57 @@ def _nan_to_num(trace: Any, x: Any, copy: bool = True, **values: Any) -> Any:
     return x
 
 
-@handles(np.array_equal, np.array_equiv, np.allclose)
-def _truth(trace: Any, *args: Any, **kwargs: Any) -> Any:
-    unsupported("arrays are compared in Python (np.allclose, np.array_equal)", "compare outside, or use mg.where")
+# Functions of minigrad on arrays: each is one operation, or several of programs
+
+
+@handles(read)
+def _read(trace: Any, x: Any, index: Any) -> Any:
+    return trace.getitem(x if isinstance(x, TracerArray) else trace.constant(x), index)
+
+
+def _elementwise(name: str) -> Handler:
+    """The handler of an elementwise function of minigrad's, as one operation."""
+
+    def recorded(trace: Any, x: Any) -> Any:
+        x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
+        return trace.fresh(WHOLE[name](x.mg_array), trace.emit(name, x.mg_value))
+
+    return recorded
+
+
+FUNCTIONS |= {function: _elementwise(name) for name, function in WHOLE.items()}
+
+
+def _bell(*factors: float) -> Handler:
+    return lambda trace, x: exp_of_square(x if x.dtype.kind == "f" else x * 1.0, *factors)
+
+
+FUNCTIONS |= {gaussian_values: _bell(1.0), normal_pdf_values: _bell(0.5, 1 / math.sqrt(2 * math.pi))}
+
+
+def _convolution(function: Any) -> Handler:
+    def recorded(trace: Any, x: Any, y: Any, **settings: Any) -> Any:
+        array = function(bare(x), bare(y), **settings)
+        y_like, w = {convolution: (array, y), convolution_input: (x, y), convolution_kernel: (y, array)}[function]
+        if math.prod(y_like.shape) * math.prod(w.shape[:-1]) < MANY_PRODUCTS:
+            return function(x, y, **settings)
+        params = {"function": function, "settings": tuple(settings.items()), "shape": array.shape}
+        return trace.fresh(array, trace.emit("convolution", trace.operand(x), trace.operand(y), **params))
+
+    return recorded
+
+
+FUNCTIONS |= {f: _convolution(f) for f in (convolution, convolution_input, convolution_kernel)}
+
+
+def _drawing(method: str) -> Handler:
+    def recorded(trace: Any, x: Any, rng: Any) -> Any:
+        dtype = drawn_dtype(x)
+        if dtype in (np.float32, np.float64):
+            return trace.draw(real_of(rng), method, (x.shape,), {"dtype": dtype})
+        return trace.draw(real_of(rng), method, (x.shape,), {}).astype(dtype)
+
+    return recorded
+
+
+FUNCTIONS |= {uniform_like: _drawing("random"), normal_like: _drawing("standard_normal")}
