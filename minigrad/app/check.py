@@ -81,7 +81,7 @@ def run(
                 raise
             failures.append((item.file, item.names[0], str(error)))
     if as_json:
-        content = [{"file": str(p), **_to_dict(report, options)} for p, report in reports]
+        content = [{**_to_dict(report, options), "file": str(p)} for p, report in reports]
         content += [{"file": str(p), "name": n, "ok": False, "error": error} for p, n, error in failures]
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:

@@ -108,7 +108,8 @@ def check_pair(
     other: Mapping[str, Any] | None = None,
 ) -> WrittenReport:
     """See check_backward. `other` are arguments of other sizes, with which reasons are tried too."""
-    return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other).report()
+    with np.errstate(all="ignore"):  # values that are not finite are reported
+        return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other).report()
 
 
 class _Check:
