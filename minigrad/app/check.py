@@ -127,7 +127,8 @@ def _print(reports: Sequence[tuple[Path, Any]], failures: Sequence[tuple[Path, s
 
 def _items(paths: Sequence[str], name: str | None, options: Options) -> list[Item]:
     from minigrad.verify import Derivation
-    from minigrad.verify.as_written.discover import check_found, pairs_in
+    from minigrad.verify.as_written.discover import check_found
+    from minigrad.verify.pairs.found import pairs_in
 
     items: list[Item] = []
     for file in files_of(paths):

@@ -8,8 +8,9 @@ it was written.
 from __future__ import annotations
 
 import copy
+import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,8 @@ from minigrad.verify.pairs.instrument import Listener, caller
 from minigrad.verify.pairs.pair import BackwardCall, Pair, Returned, is_float_array, is_number
 
 Array = Any
+CONSUMERS = 8  # the most consumers of a value whose subsets are tried
+VERSIONS = 150  # the most values of a forward pass for which contributions are computed
 STEP = 1e-3  # of finite differences of fourth order, relative to the size of the value
 TOLERANCE = {"tape": 1e-7, "differences": 1e-6}  # of a line's result, relative
 
@@ -237,6 +240,13 @@ class ForwardPass:
             k: np.ones(shape) if self.call.is_unit else signed(rng, shape) for k, shape in shapes.items()
         })  # fmt: skip
         self.why_differences = ""
+        # By line and name, for loops of the backward function: how many assignments earlier a value was computed than in
+        # the iteration of the same index.
+        self.shifts: dict[tuple[int, str], int] = {}
+        # By line and name, a consumer whose contribution is added elsewhere, in the next iteration.
+        self.left_out: dict[tuple[int, str], str] = {}
+        # Whether a line in a loop may be the contribution of the next iteration, to which it adds the rest there.
+        self.are_parts_allowed = False
         self._names_of: dict[str, list[Version]] | None = None
         self._shapes: dict[tuple[int, ...], tuple[list[Version], Array]] | None = None
         self.reference = self._by_tape() or self._by_differences()
@@ -299,6 +309,26 @@ class ForwardPass:
     def gradient(self, version: Version) -> Array:
         """The gradient at a version."""
         return self.reference.gradients[version.label]
+
+    def consumers_of(self, version: Version, result: Array, used: Collection[str] = ()) -> tuple[str, ...]:
+        """The consumers of a value whose contributions add up to a result; none if there are no such consumers."""
+        if not np.any(result) or self.method == "differences" or len(self.plain.versions) > VERSIONS:
+            return ()
+        terms = {k: t for k, t in self.reference.contributions[version.label].items() if k not in used}
+        if len(terms) > CONSUMERS:
+            return ()
+        for count in range(1, len(terms) + 1):
+            for names in itertools.combinations(terms, count):
+                total = np.asarray(sum(terms[k] for k in names))
+                if agree(np.asarray(result), total, self.rtol, 1e-11 * self.reference.scale):
+                    return names
+        return ()
+
+    def without(self, version: Version, consumer: str) -> tuple[Array, dict[str, Array]]:
+        """The gradient at a version without the contribution of a consumer, in any iteration, and what it consists of."""
+        terms = self.reference.contributions[version.label]
+        left = {k: t for k, t in terms.items() if k.partition("[")[0] != consumer}
+        return np.asarray(self.gradient(version) - sum(t for k, t in terms.items() if k not in left)), left
 
     def inputs(self) -> list[Version]:
         """The arguments that are arrays of floating-point numbers."""

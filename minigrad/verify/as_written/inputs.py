@@ -208,7 +208,7 @@ def _options(name: str, definition: ast.FunctionDef) -> dict[str, Any]:
     """The dictionary that a function reads options from, with usual values."""
     keys = []
     for node in ast.walk(definition):
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):  # noqa: SIM102
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
             if isinstance(node.value, ast.Name) and node.value.id == name and isinstance(node.ctx, ast.Load):
                 keys.append(node.slice.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":

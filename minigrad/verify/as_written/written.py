@@ -6,6 +6,7 @@ import ast
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ from minigrad.verify.derivation.derivation_report import LineReport
 from minigrad.verify.derivation.named_factors import Case
 from minigrad.verify.derivation.structure import redrawn
 from minigrad.verify.pairs.gradient_names import values_named_by, without_suffix
-from minigrad.verify.pairs.instrument import Written
+from minigrad.verify.pairs.helpers import called_pairs
+from minigrad.verify.pairs.instrument import Listener, Written
 from minigrad.verify.pairs.pair import Pair
 from minigrad.verify.pairs.results import given_gradients
 
@@ -45,6 +47,7 @@ def check_backward(
     cotangent: Any = None,
     seed: int = 0,
     repair_seconds: float = 0.3,
+    helpers: bool = False,
     **options: Any,
 ) -> WrittenReport:
     """Check a backward function line by line, as it was written, against the gradients of its forward function.
@@ -65,6 +68,8 @@ def check_backward(
         cotangent: the upstream gradient, or a tuple of several; drawn if it is not given.
         seed: of the random values.
         repair_seconds: how long to search for an edit that makes a wrong line right.
+        helpers: whether to check also the pairs that the functions call (rnn_step_forward in rnn_forward), with the
+            arguments of their first call.
         **options: keyword arguments of the forward function.
 
     Returns:
@@ -92,9 +97,14 @@ def check_backward(
         ('dz', '`h` should be `h**2`')
     """
     pair = Pair(forward) if backward is None else Pair(forward, backward)
-    return check_pair(
-        pair, pair.arguments(args, options), names=names, cotangent=cotangent, seed=seed, repair_seconds=repair_seconds
-    )
+    arguments = pair.arguments(args, options)
+    report = check_pair(pair, arguments, names=names, cotangent=cotangent, seed=seed, repair_seconds=repair_seconds)
+    if helpers:
+        owner = pair.owner if pair.has_self else None
+        call = partial(pair.call_forward, Listener(), copy.deepcopy(arguments), copy.deepcopy(owner))
+        called = called_pairs(pair, call)
+        report.helpers = [check_pair(p, a, names=names, seed=seed, repair_seconds=repair_seconds) for p, a in called]
+    return report
 
 
 def check_pair(

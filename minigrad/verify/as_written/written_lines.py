@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import value_of
-from minigrad.verify.as_written.forward_values import ForwardPass, Version, indices, same_randomness
+from minigrad.verify.as_written.forward_values import VERSIONS, ForwardPass, Version, indices, same_randomness
 from minigrad.verify.derivation.reference import agree
 from minigrad.verify.pairs.gradient_names import squeeze, values_named_by, without_suffix
 from minigrad.verify.pairs.instrument import Listener, Written, caller
@@ -161,6 +161,11 @@ class Judge(Listener):
         if event.status == WRONG and self.is_judging:
             assert event.version is not None
             gradient = self.forward.gradient(event.version)
+            left_out = self.forward.left_out.get((site, path))
+            if left_out is not None:
+                gradient, event.contributions = self.forward.without(event.version, left_out)
+                event.expected = gradient
+                event.label = f"{event.version.label}, through {' and '.join(event.contributions) or 'nothing'}"
             if not self.is_strict and result.size == gradient.size:
                 gradient = gradient.reshape(result.shape)  # the function goes on with this shape
             return _like(value, gradient)
@@ -186,6 +191,8 @@ class Judge(Listener):
                 event.status, event.version = RIGHT, other
                 event.remark = f"the gradient of {other.label}"
                 return
+        if forward.are_parts_allowed and event.index and self._is_part(event):
+            return
         if not own or event.path in self.upstream:
             event.status = UNKNOWN
         elif not is_complete:
@@ -194,6 +201,18 @@ class Judge(Listener):
             event.status = UNKNOWN
         else:
             event.status, event.version = WRONG, self._expected(event)
+
+    def _is_part(self, event: Event) -> bool:
+        """Whether a line in a loop is a contribution to a value of its name, to which the rest is added elsewhere."""
+        for version in self._named(event.path):
+            if version.value.shape != event.result.shape:
+                continue
+            consumers = self.forward.consumers_of(version, event.result)
+            if consumers:
+                event.status, event.version = RIGHT, version
+                event.label = f"{version.label}, through {' and '.join(consumers)}"
+                return True
+        return False
 
     def _is_reshaped(self, version: Version, result: Array) -> bool:
         shape = version.value.shape
@@ -205,17 +224,17 @@ class Judge(Listener):
 
     def _candidates(self, event: Event) -> list[Version]:
         """The values whose gradient an event may be by its name, those that were computed last first."""
-        name = event.path.rpartition(".")[2]
-        mapped = self.names.get(event.path) or self.names.get(name)
-        found: list[Version] = []
-        for squeezed in [squeeze(mapped)] if mapped else values_named_by(event.path):
-            found = self.forward.find(squeezed)
-            if found:
-                break
+        found = self._named(event.path)
         if not found:
             return []
         count = self._counts[event.site, event.path] = self._counts.get((event.site, event.path), -1) + 1
-        return _at_index(found[::-1], event.index, count)
+        return _at_index(found[::-1], event.index, count, self.forward.shifts.get((event.site, event.path), 0))
+
+    def _named(self, path: str) -> list[Version]:
+        """The values after which a gradient is named."""
+        mapped = self.names.get(path) or self.names.get(path.rpartition(".")[2])
+        candidates = map(self.forward.find, [squeeze(mapped)] if mapped else values_named_by(path))
+        return next((found for found in candidates if found), [])
 
     def _is_reused(self, event: Event) -> bool:
         """Whether the name was right for its own value before: now it may stand for another."""
@@ -236,12 +255,18 @@ class Judge(Listener):
         )
 
 
-def _at_index(versions: Sequence[Version], index: Mapping[str, Any], count: int) -> list[Version]:
-    """The versions of the same iteration: by the loops' variables, or by the number of the iteration."""
+def _at_index(versions: Sequence[Version], index: Mapping[str, Any], count: int, shift: int) -> list[Version]:
+    """The versions of the same iteration: by the loops' variables, or by the number of the iteration.
+
+    A shift says that the version is computed so many assignments before the one of this iteration.
+    """
     if not index or not any(v.index for v in versions):
         return list(versions)
     shared = [v for v in versions if set(v.index) & set(index)]
     exact = [v for v in shared if all(index[k] == n for k, n in v.index.items() if k in index)]
+    if exact and shift:
+        place = versions.index(exact[0]) + shift
+        return [versions[place]] if 0 <= place < len(versions) else []
     if exact:
         return exact
     by_key = [v for v in versions if set(v.index.values()) & set(index.values())]
@@ -303,6 +328,8 @@ def judged(written: Written, forward: ForwardPass, names: Mapping[str, str]) -> 
             )
             overrides = {e.order: forward.gradient(e.version) for e in reshaped if e.version is not None}
             outcome, is_strict = strict, True
+    if outcome.wrong:
+        outcome = _shifted(written, forward, names, overrides, outcome, is_strict)
     trials = TRIALS
     while outcome.wrong and trials > 0:
         best: tuple[Outcome, dict[int, Any], Event, Suspect] | None = None
@@ -327,6 +354,50 @@ def judged(written: Written, forward: ForwardPass, names: Mapping[str, str]) -> 
             if blame.is_value:
                 event.expected, event.label = expected, f"(the value of {own.label})"
     return outcome, overrides
+
+
+def _shifted(
+    written: Written, forward: ForwardPass, names: Mapping[str, str], overrides: Mapping[int, Any], outcome: Outcome,
+    is_strict: bool,
+) -> Outcome:  # fmt: skip
+    """The outcome if lines in loops have other meanings, where fewer are wrong then.
+
+    In iteration t, `dprev_h` is the gradient of what iteration t - 1 has computed, or the contribution to it.
+    """
+    if any(e.index for e in outcome.wrong):
+        forward.are_parts_allowed = True
+        other = run_backward(written, forward, names, overrides, is_strict=is_strict).outcome
+        forward.are_parts_allowed = not other.error and len(other.wrong) < len(outcome.wrong)
+        if forward.are_parts_allowed:
+            outcome = other
+    for key in dict.fromkeys((e.site, e.path) for e in outcome.wrong if e.index):
+        best: tuple[int, str | None] = (0, None)
+        for shift, consumer in _meanings(forward, outcome, key):
+            _set_meaning(forward, key, shift, consumer)
+            other = run_backward(written, forward, names, overrides, is_strict=is_strict).outcome
+            if not other.error and len(other.wrong) < len(outcome.wrong):
+                outcome, best = other, (shift, consumer)
+        _set_meaning(forward, key, *best)
+    return outcome
+
+
+def _meanings(forward: ForwardPass, outcome: Outcome, key: tuple[int, str]) -> list[tuple[int, str | None]]:
+    """What a line in a loop may compute: by how many assignments earlier, and without the contribution of which consumer."""
+    consumers: dict[str, None] = {}
+    if len(forward.plain.versions) <= VERSIONS and forward.method == "tape":
+        for event in outcome.wrong:
+            if (event.site, event.path) == key and event.version is not None:
+                terms = forward.reference.contributions[event.version.label]
+                consumers |= dict.fromkeys(k.partition("[")[0] for k in terms)
+    whole: list[tuple[int, str | None]] = [(1, None), (-1, None)]
+    return whole + [(shift, k) for k in consumers for shift in (1, 0, -1)]
+
+
+def _set_meaning(forward: ForwardPass, key: tuple[int, str], shift: int, consumer: str | None) -> None:
+    forward.shifts[key] = shift
+    forward.left_out.pop(key, None)
+    if consumer is not None:
+        forward.left_out[key] = consumer
 
 
 @dataclass(frozen=True)

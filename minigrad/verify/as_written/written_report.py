@@ -76,6 +76,7 @@ class WrittenReport(Report):
         unnamed: lines that could not be judged, with the reason: `(line, path, reason)`.
         method: "tape" or "differences": where the true gradients come from.
         assumptions: what the check has assumed, as sentences.
+        helpers: the reports on pairs of functions that these call, if they were asked for.
     """
 
     name: str
@@ -87,11 +88,12 @@ class WrittenReport(Report):
     is_unit: bool = False
     error: str = ""
     assumptions: list[str] = field(default_factory=list)
+    helpers: list[WrittenReport] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         """Whether all gradients that the function gives are right, and every line is. See `missing` for others."""
-        return not self.error and self._whole_is_right and not self.wrong
+        return not self.error and self._whole_is_right and not self.wrong and all(h.ok for h in self.helpers)
 
     @property
     def _whole_is_right(self) -> bool:
@@ -144,6 +146,7 @@ class WrittenReport(Report):
         if self.is_unit:
             lines.append("it takes no gradient of the result: that is 1")
         lines += self.assumptions
+        lines += [str(helper) for helper in self.helpers]
         return "\n".join(lines)
 
     def _verdict(self) -> str:
@@ -178,6 +181,7 @@ class WrittenReport(Report):
             "unnamed": [{"line": n, "path": path, "reason": reason} for n, path, reason in self.unnamed],
             "method": self.method,
             "assumptions": self.assumptions,
+            "helpers": [helper.to_dict() for helper in self.helpers],
         }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import copy
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -149,11 +149,11 @@ class Written:
         lines = self.source[first - self.first_line : last - self.first_line + 1]
         return textwrap.dedent("".join(lines)).strip()
 
-    def copy(self, listener: Listener) -> Callable[..., Any]:
-        """A copy that reports to a listener."""
+    def copy(self, listener: Listener, replaced: Mapping[str, Any] | None = None) -> Callable[..., Any]:
+        """A copy that reports to a listener, in which some global names have other values."""
         f = self.function
         cells = dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
-        scope = {**f.__globals__, HOOKS: listener}
+        scope = {**f.__globals__, **(replaced or {}), HOOKS: listener}
         exec(self._instrumented, scope)
         made = scope["__mg_make__"](*[_content(cells[name]) for name in f.__code__.co_freevars])
         made.__defaults__, made.__kwdefaults__ = f.__defaults__, f.__kwdefaults__

@@ -82,11 +82,13 @@ class Pair:
         bound.apply_defaults()
         return dict(bound.arguments)
 
-    def call_forward(self, listener: Listener, arguments: Mapping[str, Any], owner: Any) -> Any:
-        """Call a copy of the forward function that reports to a listener."""
+    def call_forward(
+        self, listener: Listener, arguments: Mapping[str, Any], owner: Any, replaced: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call a copy of the forward function that reports to a listener; see `Written.copy`."""
         bound = inspect.BoundArguments(inspect.Signature(self.parameters), dict(arguments))
         first = (owner,) if self.has_self else ()
-        return self.forward.copy(listener)(*first, *bound.args, **bound.kwargs)
+        return self.forward.copy(listener, replaced)(*first, *bound.args, **bound.kwargs)
 
     def plan(self, returned: Returned, values: Mapping[str, Any]) -> BackwardCall:
         """How the backward function is called.

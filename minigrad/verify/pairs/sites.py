@@ -82,6 +82,7 @@ class Write:
     path: str
     index: ast.expr | None  # of the item that is written; None for the whole
     continues: bool
+    accumulates: bool = False  # it adds to the value, or writes a part of it
 
 
 def writes_of(statement: ast.stmt) -> list[Write]:
@@ -107,8 +108,16 @@ def _writes(targets: Sequence[ast.expr], read: ast.expr | None) -> list[Write]:
         path = path_of(base)
         if path is not None:
             continues = index is not None or read is None or mentions(read, path)
-            writes.append(Write(base, path, index, continues))
+            accumulates = index is not None or read is None or path in terms_of(read)
+            writes.append(Write(base, path, index, continues, accumulates))
     return writes
+
+
+def terms_of(node: ast.expr) -> list[str | None]:
+    """The paths that are added or subtracted in an expression; None for a term that is no path."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+        return [*terms_of(node.left), *terms_of(node.right)]
+    return [path_of(node)]
 
 
 def _parts(target: ast.expr) -> list[ast.expr]:
@@ -158,8 +167,8 @@ def accumulated_in(loop: ast.stmt) -> list[str]:
     paths: dict[str, bool] = {}
     for statement in _statements(loop):
         for write in writes_of(statement):
-            paths[write.path] = paths.get(write.path, True) and write.continues
-    return [path for path, continues in paths.items() if continues]
+            paths[write.path] = paths.get(write.path, True) and write.accumulates
+    return [path for path, accumulates in paths.items() if accumulates]
 
 
 def is_read_in(loop: ast.stmt, path: str) -> bool:

@@ -15,7 +15,8 @@ import pytest
 
 from minigrad.app.source_files import import_file
 from minigrad.verify import Derivation, WrittenReport, check_backward
-from minigrad.verify.as_written.discover import check_found, pairs_in
+from minigrad.verify.as_written.discover import check_found
+from minigrad.verify.pairs.found import pairs_in
 
 LAYERS = Path(__file__).parents[3] / "examples" / "homework" / "layers.py"
 
@@ -279,3 +280,20 @@ def test_derivation_from_functions_is_checked_and_fused() -> None:
     )
     with pytest.raises(ValueError, match="cannot be fused"):
         wrong.fused()
+
+
+@pytest.mark.floating(all="ignore")
+def test_helpers_are_checked_on_request() -> None:
+    source = right_source().replace("dprev_h = da @ Wh.T", "dprev_h = da @ Wh")
+    module = load(source, "with_helpers")
+    sys.modules["with_helpers"] = module
+    x, h0 = RNG.normal(size=(5, 4, 3)), RNG.normal(size=(5, 2))
+    Wx, Wh, b = RNG.normal(size=(3, 2)), RNG.normal(size=(2, 2)), RNG.normal(size=2)
+    report = check(module.rnn_forward, module.rnn_backward, x, h0, Wx, Wh, b, helpers=True)
+    (helper,) = report.helpers
+    assert helper.name == "rnn_step_backward"
+    assert [line.text for line in helper.wrong] == ["dprev_h = da @ Wh"]
+    assert not report.ok
+    assert "rnn_step_backward" in str(report)
+    alone = check(module.rnn_forward, module.rnn_backward, x, h0, Wx, Wh, b)
+    assert alone.wrong[0].first_wrong == "t = 3"  # the call, in the first iteration that it has
