@@ -27,7 +27,15 @@ class Redraw(Exception):
 
 
 class NotASquare(Redraw):
-    """A number has no square root modulo P. Half of all numbers have none."""
+    """A number has no square root modulo P. Half of all numbers have none.
+
+    Attributes:
+        where: which elements of the radicand.
+    """
+
+    def __init__(self, message: str, where: Any = None) -> None:
+        super().__init__(message)
+        self.where = where
 
 
 class Tie(Redraw):

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from minigrad.exact import field
 from minigrad.exact.exact_array import UNKNOWN, Exact, decide, finished, integers, residue_q
 from minigrad.exact.field import P, Q, Residues
 from minigrad.exact.tables import UFUNCS, implements_ufunc
+from minigrad.exact.unknowns import key_of
 
 
 def shadow(name: str, *operands: Exact) -> Any:
@@ -136,11 +136,6 @@ def _fmod(x: Any, y: Any) -> Any:
 
 
 # Opaque
-
-
-def key_of(name: str) -> int:
-    """The key of `field.scrambled` for a function with this name."""
-    return zlib.crc32(name.encode()) << 8
 
 
 def opaque(name: str, real: Any, *xs: Exact) -> Exact:
