@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Callable
 from typing import Any
 
@@ -54,8 +55,10 @@ UFUNCS["matvec"] = lambda x, y: matmul(x, Exact.of(y)[..., None])[..., 0]
 UFUNCS["vecmat"] = lambda x, y: matmul(Exact.of(x)[..., None, :], y)[..., 0, :]
 
 
-def einsum(subscripts: str, *operands: Any, **options: Any) -> Any:
+def einsum(subscripts: Any, *operands: Any, **options: Any) -> Any:
     """np.einsum, two operands at a time."""
+    if not isinstance(subscripts, str):
+        return einsum(*_by_letters(subscripts, *operands))
     text = subscripts.replace(" ", "")
     xs = [Exact.of(x) for x in operands]
     ins, arrow, out = text.partition("->")
@@ -77,6 +80,14 @@ def einsum(subscripts: str, *operands: Any, **options: Any) -> Any:
     (x,) = xs
     q = None if x.q is None or (x.q < 0).any() else np.einsum(equation, x.q) % Q
     return finished(np.einsum(equation, x.real), np.einsum(equation, x.p) % P, q, *([] if out else [x]))
+
+
+def _by_letters(*args: Any) -> tuple[Any, ...]:
+    """The arguments of einsum with numbers for axes, x, [0, 1], y, [1, 2], [0, 2], as those with letters."""
+    lists = [*args[1::2], *(args[-1:] if len(args) % 2 else [])]
+    terms = ["".join("..." if k is Ellipsis else string.ascii_letters[k] for k in numbers) for numbers in lists]
+    count = len(args) // 2
+    return (",".join(terms[:count]) + "->" * (len(args) % 2) + "".join(terms[count:]), *args[: 2 * count : 2])
 
 
 FUNCTIONS.update({"bilinear": bilinear, np.einsum: lambda *args, **options: einsum(*args, **options)})
