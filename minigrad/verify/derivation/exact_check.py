@@ -76,13 +76,13 @@ def prove_lines(
             proof = _Proof(derivation, first, inputs, seed, is_asked)
             results = proof.results([*right, *(t for t in close if not reports[t].random_upstream)], reports)
     except (Inexact, Redraw) as error:
-        results = {t: Exactness(reason=_why(error)) for t in right}
+        results = {t: Exactness(reason=reason_of(error)) for t in right}
     except Exception as error:  # code of users may fail on other arrays in any way
         reason = f"the forward function does not run on exact arrays ({type(error).__name__}: {error})"
         results = {t: Exactness(reason=reason) for t in right}
     refuted = [t for t in right if results[t].difference is not None]
     for t in right:
-        _enter(reports[t], results[t])
+        enter(reports[t], results[t])
     for t in close:
         if t in results and results[t].proven:
             reports[t].verdict, reports[t].proven = "right", True
@@ -93,7 +93,8 @@ def prove_lines(
         reports[t].chained_ok = True
 
 
-def _enter(report: LineReport, exactness: Exactness) -> None:
+def enter(report: LineReport, exactness: Exactness) -> None:
+    """Enter the result into the report of a line that is right by floats."""
     report.proven, report.not_proven = exactness.proven, exactness.reason
     if exactness.difference is not None:
         report.verdict, report.kind = "wrong", "exact"
@@ -108,7 +109,29 @@ def _size(difference: float) -> str:
     return f"about {difference:.0e}" if difference else "less than 1e-18"
 
 
-def _why(error: Exception) -> str:
+def decided(
+    involved: Sequence[str], differences: Callable[[Any], tuple[float, float]], line: Any
+) -> Exactness:
+    """The verdict on a line whose residues differ from the gradient's.
+
+    Args:
+        involved: the unknowns on which they depend.
+        differences: how far a line is off in float64 and in extended precision, relative to the largest element.
+        line: of which this is computed.
+    """
+    by_floats, extended = differences(line)
+    if not involved:
+        return Exactness(difference=extended)
+    smallest = max(SMALLEST.get(name, 1e-14) for name in involved)
+    if extended > max(smallest, ROUNDED * by_floats):
+        return Exactness(difference=extended)
+    opaque = [name for name in involved if name not in UNKNOWN_NAMES]
+    reasons = [f"{', '.join(opaque)} {'is' if len(opaque) == 1 else 'are'} opaque"] if opaque else []
+    return Exactness(reason="; ".join([*reasons, *(UNKNOWN_NAMES[k] for k in involved if k in UNKNOWN_NAMES)]))
+
+
+def reason_of(error: Exception) -> str:
+    """Why nothing is proven, after an error."""
     if isinstance(error, Redraw):
         return f"no inputs were found where all is decided ({error})"
     return f"{error} has no exact meaning"
@@ -158,10 +181,10 @@ class _Proof:
                 return Exactness(proven=True)
             involved = self._involved(sample, line, compare, pairs, names | own)
         except (Inexact, Redraw) as error:
-            return Exactness(reason=_why(error))
+            return Exactness(reason=reason_of(error))
         except Exception as error:  # code of users may fail on other arrays in any way
             return Exactness(reason=f"it does not run on exact arrays ({type(error).__name__}: {error})")
-        return self._judged(line, involved)
+        return decided([CONSTANT] if self.is_structured and not involved else involved, self._differences, line)
 
     def _compare(self, sample: ExactSample, line: Line) -> list[tuple[Any, Any]]:
         """The line's result and the gradient, also for random upstream gradients if they are identically 0."""
@@ -205,20 +228,6 @@ class _Proof:
                        for x, y in zip(before, after, strict=True)):  # fmt: skip
                 involved.append(name)
         return involved
-
-    def _judged(self, line: Line, involved: Sequence[str]) -> Exactness:
-        """The verdict on a line whose residues differ from the gradient's."""
-        by_floats, extended = self._differences(line)
-        if self.is_structured and not involved:
-            involved = [CONSTANT]
-        if not involved:
-            return Exactness(difference=extended)
-        smallest = max(SMALLEST.get(name, 1e-14) for name in involved)
-        if extended > max(smallest, ROUNDED * by_floats):
-            return Exactness(difference=extended)
-        opaque = [name for name in involved if name not in UNKNOWN_NAMES]
-        reasons = [f"{', '.join(opaque)} {'is' if len(opaque) == 1 else 'are'} opaque"] if opaque else []
-        return Exactness(reason="; ".join([*reasons, *(UNKNOWN_NAMES[k] for k in involved if k in UNKNOWN_NAMES)]))
 
     def _differences(self, line: Line) -> tuple[float, float]:
         """How far the line is off in float64 and in extended precision, relative to the largest element.

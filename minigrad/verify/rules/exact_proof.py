@@ -1,9 +1,9 @@
 """Proofs in exact arithmetic that the rules of a function are its derivative, for operands of any shape.
 
 There are two ways. By its *values*: along a line a rational function is determined by its values at a few points, and
-so is its derivative (see exact_derivative). By its *definition*: the function and a composition of others, whose rules are
-proven, have the same values and the same gradients. Where an identity of an opaque function such as log is between the
-values, these are compared as floats, and only the *gradients* exactly.
+so is its derivative (see exact_derivative). By its *definition*: the function and a composition of others, whose rules
+are proven, have the same values and the same gradients. Where an identity of an opaque function such as log is between
+the values, these are compared as floats, and only the *gradients* exactly.
 
 A proof is for the sizes of the operands, and for the region in which they lie.
 """

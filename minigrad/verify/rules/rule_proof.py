@@ -138,8 +138,8 @@ def prove_rule(
     if not isinstance(p, Primitive) or p.kind != "elementwise" or not p.rules:
         kind = f"{p.name} is {p.kind}" if isinstance(p, Primitive) else f"{p!r} is not a primitive"
         raise TypeError(
-            f"prove_rule: {kind}; only rules of elementwise primitives can be proven for all operands. Give operands to "
-            "prove others for their sizes: prove_rule(primitive, x, y); or compare with differences: "
+            f"prove_rule: {kind}; only rules of elementwise primitives can be proven for all operands. Give operands "
+            "to prove others for their sizes: prove_rule(primitive, x, y); or compare with differences: "
             "verify.check_gradients(f, *inputs)"
         )
     sympy()
