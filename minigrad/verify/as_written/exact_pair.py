@@ -15,8 +15,10 @@ from minigrad.exact import Constants, Exact, Inexact, Redraw, constants, draw, o
 from minigrad.exact.unknowns import unknowns
 from minigrad.verify.as_written.forward_values import ForwardPass
 from minigrad.verify.as_written.replay import Differs, Replay, converted, replay
-from minigrad.verify.as_written.written_lines import RIGHT, Outcome
-from minigrad.verify.derivation.exact_check import DRAWS, LARGEST, Exactness, decided, reason_of
+from minigrad.verify.as_written.written_lines import RIGHT, Event, Outcome
+from minigrad.verify.as_written.written_report import WrittenLine
+from minigrad.verify.derivation.exact_check import DRAWS, LARGEST, Exactness, decided, enter, reason_of
+from minigrad.verify.derivation.derivation_report import LineReport
 from minigrad.verify.derivation.exact_sample import nearest_rationals
 from minigrad.verify.derivation.structure import redrawn
 from minigrad.verify.pairs.instrument import Written
@@ -25,7 +27,49 @@ Array = Any
 TRIES = 40  # draws, until all roots exist and no comparison is a tie
 
 
-def prove_events(written: Written, forward: ForwardPass, judged: Outcome, seed: int) -> dict[int, Exactness]:
+def prove_lines(
+    written: Written, forward: ForwardPass, judged: Outcome, lines: Sequence[tuple[Event, WrittenLine]], seed: int,
+    is_asked: bool,
+) -> dict[str, bool | None]:  # fmt: skip
+    """Prove or refute the lines that are right by floats, and enter the result into them.
+
+    Args:
+        written: the backward function.
+        forward: the forward pass by floats.
+        judged: the events of the backward function.
+        lines: with one of their events.
+        seed: of the random numbers.
+        is_asked: whether to prove also where that is expensive.
+
+    Returns:
+        False for each input whose own line is refuted.
+    """
+    results = prove_events(written, forward, judged, seed, is_asked)
+    refuted: dict[str, bool | None] = {}
+    parts: list[LineReport] = []
+    for event, line in lines:
+        if line.verdict != "right":
+            continue
+        own = [e for e in judged.events if (e.site, e.path) == (event.site, event.path) and e.order in results]
+        if not own:
+            parts.append(line.report)
+            continue
+        worst = max(own, key=lambda e: (results[e.order].difference is not None, not results[e.order].proven))
+        enter(line.report, results[worst.order])
+        line.verdict = line.report.verdict
+        if line.verdict == "wrong":
+            line.first_wrong = ", ".join(f"{k} = {n}" for k, n in worst.index.items() if k)
+            if worst.version is not None and worst.version.line == 0:
+                refuted[worst.version.name] = False
+    is_proven = all(line.report.proven or any(line.report is part for part in parts) for _, line in lines)
+    for report in parts:  # they go into the sums, which are proven
+        report.proven = is_proven and len(parts) < len(lines)
+    return refuted
+
+
+def prove_events(
+    written: Written, forward: ForwardPass, judged: Outcome, seed: int, is_asked: bool = False
+) -> dict[int, Exactness]:
     """For each event that was judged right, by its number, whether it is proven.
 
     Args:
@@ -33,6 +77,7 @@ def prove_events(written: Written, forward: ForwardPass, judged: Outcome, seed: 
         forward: the forward pass by floats.
         judged: its events.
         seed: of the random numbers.
+        is_asked: whether to prove also where that is expensive.
     """
     targets = [e.order for e in judged.events if e.status == RIGHT and e.version is not None]
     if forward.method == "differences":
@@ -41,7 +86,7 @@ def prove_events(written: Written, forward: ForwardPass, judged: Outcome, seed: 
         return {}
     try:
         with constants(Constants(learns=True)):
-            return _Proof(written, forward, judged, seed).results(targets)
+            return _Proof(written, forward, judged, seed, is_asked).results(targets)
     except (Inexact, Redraw) as error:
         return dict.fromkeys(targets, Exactness(reason=reason_of(error)))
     except Exception as error:  # code of users may fail on other arrays in any way
@@ -52,11 +97,11 @@ def prove_events(written: Written, forward: ForwardPass, judged: Outcome, seed: 
 class _Proof:
     """The proof of all lines of a backward function."""
 
-    def __init__(self, written: Written, forward: ForwardPass, judged: Outcome, seed: int) -> None:
+    def __init__(self, written: Written, forward: ForwardPass, judged: Outcome, seed: int, is_asked: bool) -> None:
         self.written, self.forward, self.judged = written, forward, judged
         self.rng = np.random.default_rng([seed, 4, 78])
-        if sum(np.size(v.value) for v in forward.inputs()) > LARGEST:
-            raise Inexact(f"a check with more than {LARGEST} elements")
+        if sum(np.size(v.value) for v in forward.inputs()) > LARGEST and not is_asked:
+            raise Inexact(f"a check with more than {LARGEST} elements is not made without exact=True; it")
 
     def results(self, targets: Sequence[int]) -> dict[int, Exactness]:
         """The result for each event."""
@@ -67,12 +112,11 @@ class _Proof:
                 run = self._run(drawn)
             wrong = [
                 k for k in targets
-                if results[k].proven and k in run.lines and not same(*run.lines[k])
+                if k in results and results[k].proven and k in run.lines and not same(*run.lines[k])
             ]  # fmt: skip
             involved = self._involved(drawn, run, wrong, names) if wrong else {}
-            for k in targets:
-                if k not in run.lines:
-                    results[k] = Exactness(reason="it is a part of a gradient")
+            for k in set(results) - set(run.lines):
+                del results[k]
             for k in wrong:
                 results[k] = decided(involved[k], self._differences, k)
         return results
@@ -84,8 +128,7 @@ class _Proof:
             arguments = (
                 converted(self.forward.given, self._rational),
                 converted(self.forward.owner, self._rational, into_objects=True),
-                {k: Exact.of(np.ones(c.shape)) if self.forward.call.is_unit else draw(self.rng, c.shape, exponents=False)
-                 for k, c in self.forward.cotangents.items()},
+                {k: self._cotangent(np.shape(c)) for k, c in self.forward.cotangents.items()},
             )  # fmt: skip
             try:
                 self._run(arguments, with_roots=True)
@@ -93,6 +136,9 @@ class _Proof:
                 continue
             break
         return arguments
+
+    def _cotangent(self, shape: tuple[int, ...]) -> Exact:
+        return Exact.of(np.ones(shape)) if self.forward.call.is_unit else draw(self.rng, shape, exponents=False)
 
     def _rational(self, value: Array) -> Exact:
         return nearest_rationals(redrawn(value, self.rng))

@@ -163,6 +163,7 @@ class _Compare(Judge):
         super().__init__(written, forward, {}, {})
         self.judged, self.gradients, self.convert = judged, gradients, convert
         self.compared: dict[int, tuple[Array, Array]] = {}
+        self.is_spoiled = False  # by a wrong part of a gradient, which goes into what follows
 
     def _event(self, site: int, path: str, index: dict[str, Any], value: Any, is_complete: bool) -> Any:
         value = value_of(value)
@@ -175,11 +176,13 @@ class _Compare(Judge):
         if order >= len(self.judged.events) or self.judged.events[order].path != path:
             raise Differs("the backward function takes another path")
         event = self.judged.events[order]
-        if event.status not in (RIGHT, WRONG) or event.version is None or event.expected is not None or event.label:
+        is_part = event.expected is not None or bool(event.label)
+        self.is_spoiled |= is_part and event.status == WRONG
+        if event.status not in (RIGHT, WRONG) or event.version is None or is_part:
             return value
         gradient = self.gradients[event.version.order]
         shape = np.shape(value)
-        if event.status == RIGHT:
+        if event.status == RIGHT and not self.is_spoiled:
             if np.shape(gradient) != shape:
                 gradient = np.reshape(gradient, shape)
             self.compared[order] = (value, gradient)

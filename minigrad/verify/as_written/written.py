@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import value_of
+from minigrad.verify.as_written.exact_pair import prove_lines
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, randomness
 from minigrad.verify.as_written.parts import Part, parts_of
 from minigrad.verify.as_written.statement import line_of, names_in
@@ -45,6 +46,7 @@ def check_backward(
     cotangent: Any = None,
     seed: int = 0,
     repair_seconds: float = 0.3,
+    exact: bool | None = None,
     **options: Any,
 ) -> WrittenReport:
     """Check a backward function line by line, as it was written, against the gradients of its forward function.
@@ -65,6 +67,7 @@ def check_backward(
         cotangent: the upstream gradient, or a tuple of several; drawn if it is not given.
         seed: of the random values.
         repair_seconds: how long to search for an edit that makes a wrong line right.
+        exact: whether lines that are right by floats are proven without a tolerance too, as in `Derivation.check`.
         **options: keyword arguments of the forward function.
 
     Returns:
@@ -93,8 +96,9 @@ def check_backward(
     """
     pair = Pair(forward) if backward is None else Pair(forward, backward)
     return check_pair(
-        pair, pair.arguments(args, options), names=names, cotangent=cotangent, seed=seed, repair_seconds=repair_seconds
-    )
+        pair, pair.arguments(args, options), names=names, cotangent=cotangent, seed=seed, repair_seconds=repair_seconds,
+        exact=exact,
+    )  # fmt: skip
 
 
 def check_pair(
@@ -106,9 +110,10 @@ def check_pair(
     seed: int = 0,
     repair_seconds: float = 0.3,
     other: Mapping[str, Any] | None = None,
+    exact: bool | None = None,
 ) -> WrittenReport:
     """See check_backward. `other` are arguments of other sizes, with which reasons are tried too."""
-    return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other).report()
+    return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other, exact).report()
 
 
 class _Check:
@@ -116,9 +121,9 @@ class _Check:
 
     def __init__(
         self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int, seconds: float,
-        other: Mapping[str, Any] | None = None,
+        other: Mapping[str, Any] | None = None, exact: bool | None = None,
     ) -> None:  # fmt: skip
-        self.pair, self.names, self.seconds = pair, names, seconds
+        self.pair, self.names, self.seconds, self.seed, self.exact = pair, names, seconds, seed, exact
         generators = [np.random.default_rng([seed, k, 78]) for k in range(4)]
         state = randomness()
         owner = pair.owner if pair.has_self else None
@@ -159,6 +164,8 @@ class _Check:
         second = _judged_with_parts(written, self.second, self.names) if self.second is not None else None
         excused, unseen = self._excused(outcome, overrides) if is_right else (set(), set())
         lines = self._lines(outcome, overrides, second)
+        if self.exact is not False:
+            whole |= prove_lines(written, first, outcome, lines, self.seed, self.exact is True)
         for event, line in lines:
             if event.order in excused:
                 line.verdict = "other meaning"

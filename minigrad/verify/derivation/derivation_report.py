@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +111,17 @@ class LineReport:
         return [(" " * 4 if k else head) + sentence for k, sentence in enumerate(self.sentences())]
 
 
+def proven_lines(lines: Sequence[tuple[str, LineReport]]) -> list[str]:
+    """Which of these lines are proven exactly, and which are not, with the reason."""
+    groups: dict[str, list[str]] = {}
+    for name, line in lines:
+        if line.exactness:
+            groups.setdefault(line.exactness, []).append(name)
+    if len(groups) == 1 and len(lines) == sum(map(len, groups.values())):
+        return [*groups]
+    return [f"{', '.join(dict.fromkeys(names))}: {exactness}" for exactness, names in groups.items()]
+
+
 @dataclass
 class DerivationReport(Report):
     """Verdicts on all lines of a derivation. `.lines["var"]` is the one on dl/dvar."""
@@ -150,7 +161,7 @@ class DerivationReport(Report):
         text = [verdict, *table(rows)]
         for line in self.lines.values():
             text += line.explanation()
-        text += self._exactness()
+        text += proven_lines([(f"d{t}", line) for t, line in self.lines.items()])
         if self.missing:
             text.append(f"no line for {', '.join(self.missing)}")
         if self.is_unit:
@@ -161,16 +172,6 @@ class DerivationReport(Report):
     def proven(self) -> bool:
         """Whether every line is right and proven exactly."""
         return self.ok and all(line.proven for line in self.lines.values())
-
-    def _exactness(self) -> list[str]:
-        """The lines that are proven exactly, and those that are not, with the reason."""
-        groups: dict[str, list[str]] = {}
-        for t, line in self.lines.items():
-            if line.exactness:
-                groups.setdefault(line.exactness, []).append(f"d{t}")
-        if len(groups) == 1 and len(self.lines) == sum(map(len, groups.values())):
-            return [*groups]
-        return [f"{', '.join(targets)}: {exactness}" for exactness, targets in groups.items()]
 
     def draw(self) -> Picture:
         """The forward function's graph with the verdict on each value that has a line, and the reason if it is wrong.

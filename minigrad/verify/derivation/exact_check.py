@@ -109,9 +109,7 @@ def _size(difference: float) -> str:
     return f"about {difference:.0e}" if difference else "less than 1e-18"
 
 
-def decided(
-    involved: Sequence[str], differences: Callable[[Any], tuple[float, float]], line: Any
-) -> Exactness:
+def decided(involved: Sequence[str], differences: Callable[[Any], tuple[float, float]], line: Any) -> Exactness:
     """The verdict on a line whose residues differ from the gradient's.
 
     Args:
