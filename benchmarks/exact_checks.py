@@ -1,9 +1,9 @@
 """What exact arithmetic adds to the check of a derivation, and what it costs: `python benchmarks/exact_checks.py`.
 
 The derivations in examples/, rewritten in equivalent ways, must be accepted and proven. All mistakes of `detection.py`
-are scaled down to a relative size of 1e-12, and must be found; a check by floats accepts them. Mistakes with which the line
-does not run or has another shape are left out. Times are of the right derivations, with and without exact arithmetic in
-turns, the shortest of each.
+are scaled down to a relative size of 1e-12, and must be found; a check by floats accepts them. Mistakes with which the
+line does not run or has another shape are left out. Times are of the right derivations, with and without exact
+arithmetic in turns, the shortest of each.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from minigrad.verify.as_written.forward_values import ForwardPass
 from minigrad.verify.as_written.replay import Differs, Replay, converted, replay
 from minigrad.verify.as_written.written_lines import RIGHT, Event, Outcome
 from minigrad.verify.as_written.written_report import WrittenLine
-from minigrad.verify.derivation.exact_check import DRAWS, LARGEST, Exactness, decided, enter, reason_of
 from minigrad.verify.derivation.derivation_report import LineReport
+from minigrad.verify.derivation.exact_check import DRAWS, LARGEST, Exactness, decided, enter, reason_of
 from minigrad.verify.derivation.exact_sample import nearest_rationals
 from minigrad.verify.derivation.structure import redrawn
 from minigrad.verify.pairs.instrument import Written

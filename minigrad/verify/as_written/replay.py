@@ -86,8 +86,8 @@ def replay(
     if {v.order for v in recorded.versions} != {v.order for v in values.versions}:
         raise Differs("other values are computed on the tape")
     judge = _Compare(written, forward, judged, gradients, convert)
-    assert values.returned is not None
     fresh = copy.deepcopy(values)
+    assert fresh.returned is not None
     arguments = forward.call.arguments(fresh.returned, {**given, **fresh.by_name}, copy.deepcopy(dict(cotangents)))
     first = (fresh.owner,) if forward.pair.backward_has_self else ()
     judge.outcome.owner = fresh.owner

@@ -15,6 +15,7 @@ import numpy as np
 from minigrad.engine.tape import pull
 from minigrad.exact import Exact, NotASquare, Redraw, draw, opaque_roots, rational
 from minigrad.exact.random_rationals import SCALE
+from minigrad.exact.tables import FUNCTIONS
 from minigrad.verify.derivation.forward import Forward, Run
 from minigrad.verify.derivation.reference import inner_nodes, nodes_of
 from minigrad.verify.derivation.structure import sums_to_one
@@ -124,7 +125,8 @@ def nearest_rationals(value: Any) -> Exact:
     scale = 1 << max(0, -int(np.log2(largest))) if largest > 0 else 1
     result = rational(np.rint(value * (SCALE * scale)), SCALE * scale)
     if value.size > 1 and (axis := sums_to_one(value)) != "none":
-        result = result / np.sum(result, axis=axis, keepdims=True)
+        total: Any = FUNCTIONS[np.sum](result, axis, keepdims=True)
+        result = result / total
     return result
 
 

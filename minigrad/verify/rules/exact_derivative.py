@@ -2,8 +2,8 @@
 
 Along a line, g(t) = u · f(x + t v) is a rational function of t, if f has no roots and exponentials. Its values at
 enough points t determine it, and its derivative at t = 0, by a linear system modulo the prime; further points confirm
-its degree. With the derivative rules are compared: (Jᵀ u) · v by reverse mode, u · (J v) by forward mode. The points lie
-so close together that comparisons are decided alike at all of them.
+its degree. Rules are compared with it: (Jᵀ u) · v by reverse mode, u · (J v) by forward mode. The points lie so close
+together that comparisons are decided alike at all of them.
 """
 
 from __future__ import annotations
