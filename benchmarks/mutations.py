@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import inspect
 import itertools
 import linecache
 import re
@@ -156,6 +157,18 @@ def _literal(node: ast.expr) -> Any:
         return None
 
 
+def scaled(m: Mutant, size: float) -> Derivation:
+    """The derivation whose line is off by this share of the mistake."""
+    right, wrong = m.base.lines[m.target].function, m.derivation.lines[m.target].function
+
+    def line(*args: Any) -> Any:
+        result = right(*args)
+        return result + size * (wrong(*args) - result)
+
+    vars(line)["__signature__"] = inspect.signature(right)
+    return with_line(m.base, m.target, line)
+
+
 def refactored(base: Derivation, rng: np.random.Generator) -> Derivation:
     """The same derivation with rewritten lines: factors exchanged, sums as means times N, powers as roots."""
     derivation = base
@@ -231,5 +244,5 @@ def with_line(base: Derivation, target: str, function: Callable[..., Any]) -> De
     """The derivation with another function for one line."""
     derivation = Derivation(base.forward.function, **base.forward.shapes)
     for t, line in base.lines.items():
-        derivation.line(function if t == target else line.function)
+        derivation.line(of=t)(function if t == target else line.function)
     return derivation

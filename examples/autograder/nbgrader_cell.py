@@ -11,7 +11,7 @@ report = mg.verify.check_backward(
     batchnorm_backward,
     rng.normal(size=(7, 5)),
     rng.normal(size=5),
-    rng.normal(size=5),  # noqa: F821
+    rng.normal(size=5),
 )
 print(report)
 round(POINTS * report.points({"whole": 3}), 1)

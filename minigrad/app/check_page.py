@@ -34,7 +34,9 @@ def _written(report: WrittenReport) -> str:
 
 
 def _row(line: WrittenLine) -> str:
-    explanation = "".join(f'<div class="note">{prose(text.strip())}</div>' for text in line.explanation())
+    explanation = "".join(
+        f'<div class="note">{prose(text.strip())}</div>' for text in [*line.explanation(), line.report.exactness]
+    )
     return (
         f"<tr><td><b>{escape(line.target)}</b></td><td><pre>{line.line}  {escape(line.text)}</pre></td>"
         f'<td><span class="verdict {color_class(line.ok)}">{escape(line.verdict)}</span>{explanation}</td></tr>'

@@ -6,7 +6,8 @@ compiled programs all run on it unchanged.
 
 - field: residues modulo a prime; float_values: the number that a float stands for
 - exact_array: the array; tables: what NumPy's functions compute on it
-- exact_ufuncs, powers, reductions, products, rearranging: these functions
+- exact_ufuncs, powers, reductions, products, linear_systems, rearranging: these functions
+- unknowns: what it knows nothing about, such as log: opaque functions
 - random_rationals: random inputs
 
 Example:
@@ -19,7 +20,7 @@ Example:
     False
 """
 
-from minigrad.exact import powers, products, rearranging, reductions  # noqa: F401  (fills the tables)
+from minigrad.exact import linear_systems, powers, products, rearranging, reductions  # noqa: F401  (fills the tables)
 from minigrad.exact.exact_array import Exact, Inexact, NotASquare, Redraw, Tie, opaque_roots, same
 from minigrad.exact.float_values import Constants, constants
 from minigrad.exact.random_rationals import draw, rational

@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.exact.field import Q, Residues
 from minigrad.exact.float_values import SPECIAL, residues
 from minigrad.exact.tables import FUNCTIONS, METHODS, UFUNCS
-from minigrad.util.duck_array import ArrayMethods, DuckArray
+from minigrad.util.duck_array import ArrayMethods, DuckArray, arrays_in
 
 NEAR = 1e-9  # relative distance of two floats below which they do not decide a comparison
 UNKNOWN = -1  # stands for a missing residue modulo Q
@@ -27,7 +27,15 @@ class Redraw(Exception):
 
 
 class NotASquare(Redraw):
-    """A number has no square root modulo P. Half of all numbers have none."""
+    """A number has no square root modulo P. Half of all numbers have none.
+
+    Attributes:
+        where: which elements of the radicand.
+    """
+
+    def __init__(self, message: str, where: Any = None) -> None:
+        super().__init__(message)
+        self.where = where
 
 
 class Tie(Redraw):
@@ -181,12 +189,17 @@ class Exact(ArrayMethods, DuckArray):
         Raises:
             Inexact: the tables do not have the function.
         """
+        if any(hasattr(type(x), "__array_ufunc__") and not isinstance(x, KNOWN) for x in arrays_in(args)):
+            return NotImplemented  # a Tensor, or another array that has exact ones inside
         if isinstance(function, np.ufunc):
             return _ufunc_call(function.__name__, method, args, kwargs)
         exact_function = FUNCTIONS.get(function) or FUNCTIONS.get(function.__name__)
         if exact_function is None:
             raise Inexact(function.__name__)
         return exact_function(*args, **kwargs)
+
+
+KNOWN = (Exact, np.ndarray, np.generic)
 
 
 def _ufunc_call(name: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

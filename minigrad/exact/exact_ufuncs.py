@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,8 +19,9 @@ import numpy as np
 
 from minigrad.exact import field
 from minigrad.exact.exact_array import UNKNOWN, Exact, decide, finished, integers, residue_q
-from minigrad.exact.field import P, Q, Residues
+from minigrad.exact.field import P, Q
 from minigrad.exact.tables import UFUNCS, implements_ufunc
+from minigrad.exact.unknowns import key_of
 
 
 def shadow(name: str, *operands: Exact) -> Any:
@@ -131,15 +131,6 @@ def _fmod(x: Any, y: Any) -> Any:
 # Opaque
 
 
-def key_of(name: str) -> int:
-    """The key of `field.scrambled` for a function with this name."""
-    return zlib.crc32(name.encode()) << 8
-
-
-def _scrambler(name: str) -> Callable[[Any], Residues]:
-    return partial(field.scrambled, key_of(name))
-
-
 def opaque(name: str, real: Any, *xs: Exact) -> Exact:
     """The value of an opaque function: pseudo-random, by the operands' residues."""
     return finished(real, field.scrambled(key_of(name), *(x.p for x in xs)), None, *xs)
@@ -176,7 +167,7 @@ def _odd(name: str, x: Any) -> Exact:
 
     with np.errstate(all="ignore"):
         real = erf_values(x.real) if name == "erf" else shadow(name, x)
-    return finished(real, field.odd(_scrambler(name), x.p), None, x)
+    return finished(real, field.odd(partial(field.scrambled, key_of(name)), x.p), None, x)
 
 
 UFUNCS.update({name: partial(_odd, name) for name in ODD})
@@ -190,7 +181,9 @@ UFUNCS["cbrt"] = lambda x: finished(np.cbrt(x.real), field.odd_root(x.p, 3), Non
 def _exponential(name: str, x: Any, factor: int = 1) -> Exact:
     """4^(factor x) modulo P, for exponents modulo Q; for x without such a residue, of a pseudo-random odd function."""
     x = Exact.of(x)
-    hidden = None if x.q is not None and (x.q >= 0).all() else field.odd(_scrambler("exp"), x.p, Q)
+    hidden = (
+        None if x.q is not None and (x.q >= 0).all() else field.odd(partial(field.scrambled, key_of("exp")), x.p, Q)
+    )
     exponent: Any = hidden if x.q is None else x.q if hidden is None else np.where(x.q < 0, hidden, x.q)
     q = None if x.q is None else np.where(x.p == 0, 1, UNKNOWN)
     return finished(shadow(name, x), field.exponential(exponent * factor % Q), q, x)
@@ -216,7 +209,7 @@ _by_exponential("tanh", lambda e: (e - 1) / (e + 1), 2)
 
 def _circular(x: Any, name: str) -> Exact:
     """A part of (1 + it) / (1 - it), with t instead of tan(x/2): norm 1, cosine even and sine odd, 1 at 0."""
-    t = field.odd(_scrambler("sin"), x.p)
+    t = field.odd(partial(field.scrambled, key_of("sin")), x.p)
     square = t * t % P
     part = 2 * t % P if name == "sin" else (1 - square) % P
     return finished(shadow(name, x), part * field.inverse((1 + square) % P, P) % P, None, x)

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.exact.field import GENERATOR, P, Q, Residues, scrambled
+from minigrad.exact.unknowns import CONSTANT, is_changed
 
 DIGITS = 12
 SIMPLE = 1 << 40  # the largest numerator times denominator of a simple fraction
@@ -39,9 +40,15 @@ Pair = tuple[Residues, Residues]  # modulo P and modulo Q
 
 
 class Constants:
-    """Constants of a program with known exact values."""
+    """Constants of a program with known exact values.
 
-    def __init__(self) -> None:
+    Args:
+        learns: whether a float that nothing explains is learned, as the number with its bits, so that others are found
+            to be fractions of it: of √7 as a float and its inverse the product is then 1.
+    """
+
+    def __init__(self, learns: bool = False) -> None:
+        self.learns = learns
         self.known: dict[float, tuple[int, int | None]] = {}
 
     def learn(self, value: float, p: int, q: int | None) -> None:
@@ -147,6 +154,10 @@ def _residues_of_one(x: float) -> tuple[int, int]:
     if fraction is None and pair is None and table is not None:
         pair = table.derived(x)
     p, q = pair or residues_of(Fraction(x) if fraction is None else fraction)
+    if fraction is None and pair is None and table is not None and table.learns:
+        table.learn(x, p, q)
+    if fraction is None and is_changed(CONSTANT):
+        p, q = (int(scrambled(4, p)), None)
     return p, int(scrambled(3, p)) % Q if q is None else q
 
 

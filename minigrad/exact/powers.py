@@ -9,10 +9,11 @@ import numpy as np
 
 from minigrad.exact import field
 from minigrad.exact.exact_array import UNKNOWN, Exact, NotASquare, finished, residue_q, roots_are_opaque
-from minigrad.exact.exact_ufuncs import key_of, shadow
+from minigrad.exact.exact_ufuncs import shadow
 from minigrad.exact.field import P, Q, Residues
 from minigrad.exact.float_values import simple
 from minigrad.exact.tables import UFUNCS, implements_ufunc
+from minigrad.exact.unknowns import ROOT, is_changed, key_of
 
 LARGEST = 64  # numerator or denominator of an exponent that is computed by products and roots
 
@@ -26,8 +27,10 @@ def _sqrt(x: Any) -> Exact:
     is_root = p * p % P == x.p
     if not is_root.all():
         if not roots_are_opaque():
-            raise NotASquare("the root of a number that is not a square modulo P")
-        p = np.where(is_root, p, field.scrambled(key_of("sqrt"), x.p))
+            raise NotASquare("the root of a number that is not a square modulo P", ~is_root)
+        p = np.where(is_root, p, field.scrambled(key_of(ROOT), x.p))
+    if is_changed(ROOT):
+        p = np.where(field.scrambled(key_of(ROOT), x.p) & 1, p, (P - p) % P)
     return finished(real, p, None, x)
 
 

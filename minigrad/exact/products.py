@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from typing import Any
 
@@ -58,14 +59,24 @@ FUNCTIONS["bilinear"] = bilinear
 
 
 @implements(np.einsum)
-def _einsum(subscripts: str, *operands: Any, **options: Any) -> Any:
+def _einsum(subscripts: Any, *operands: Any, **options: Any) -> Any:
     """Of several operands by minigrad's own function, whose steps are products of matrices; of one by sums."""
+    if not isinstance(subscripts, str):
+        return _einsum(*_by_letters(subscripts, *operands))
     if len(operands) > 1:
         return einsum(subscripts, *map(Exact.of, operands))
     x = Exact.of(operands[0])
     real, p = np.einsum(subscripts, x.real), np.einsum(subscripts, x.p) % P
     q = None if x.q is None or (x.q < 0).any() else np.einsum(subscripts, x.q) % Q
     return finished(real, p, q, *([] if real.ndim else [x]))
+
+
+def _by_letters(*args: Any) -> tuple[Any, ...]:
+    """The arguments of einsum with numbers for axes, x, [0, 1], y, [1, 2], [0, 2], as those with letters."""
+    lists = [*args[1::2], *(args[-1:] if len(args) % 2 else [])]
+    terms = ["".join("..." if k is Ellipsis else string.ascii_letters[k] for k in numbers) for numbers in lists]
+    count = len(args) // 2
+    return (",".join(terms[:count]) + "->" * (len(args) % 2) + "".join(terms[count:]), *args[: 2 * count : 2])
 
 
 def _dot(function: Any) -> Any:

@@ -134,7 +134,7 @@ class Recorder(Listener):
             if self.order in self.shifts:
                 value = value + self.shifts[self.order]
             value, node = self.recorded(value, path)
-            array = np.array(value_of(value))
+            array = self.copied(value_of(value))
             if array.dtype.kind == "f":
                 self.values.versions.append(Version(name, index, line, self.order, array, node, "", is_item, is_part))
         if not is_part:
@@ -144,6 +144,10 @@ class Recorder(Listener):
     def recorded(self, value: Any, path: str) -> tuple[Any, Node | None]:
         """The value with which the function continues, and its node on the tape."""
         return value, None
+
+    def copied(self, value: Any) -> Array:
+        """The array to keep."""
+        return np.array(value)
 
 
 class TapeRecorder(Recorder):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import value_of
+from minigrad.verify.as_written.exact_pair import prove_lines
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, randomness
 from minigrad.verify.as_written.parts import Part, parts_of
 from minigrad.verify.as_written.statement import line_of, names_in
@@ -48,6 +49,7 @@ def check_backward(
     seed: int = 0,
     repair_seconds: float = 0.3,
     helpers: bool = False,
+    exact: bool | None = None,
     **options: Any,
 ) -> WrittenReport:
     """Check a backward function line by line, as it was written, against the gradients of its forward function.
@@ -70,6 +72,7 @@ def check_backward(
         repair_seconds: how long to search for an edit that makes a wrong line right.
         helpers: whether to check also the pairs that the functions call (rnn_step_forward in rnn_forward), with the
             arguments of their first call.
+        exact: whether lines that are right by floats are proven without a tolerance too, as in `Derivation.check`.
         **options: keyword arguments of the forward function.
 
     Returns:
@@ -98,12 +101,13 @@ def check_backward(
     """
     pair = Pair(forward) if backward is None else Pair(forward, backward)
     arguments = pair.arguments(args, options)
-    report = check_pair(pair, arguments, names=names, cotangent=cotangent, seed=seed, repair_seconds=repair_seconds)
+    settings: dict[str, Any] = {"names": names, "seed": seed, "repair_seconds": repair_seconds, "exact": exact}
+    report = check_pair(pair, arguments, cotangent=cotangent, **settings)
     if helpers:
         owner = pair.owner if pair.has_self else None
         call = partial(pair.call_forward, Listener(), copy.deepcopy(arguments), copy.deepcopy(owner))
         called = called_pairs(pair, call)
-        report.helpers = [check_pair(p, a, names=names, seed=seed, repair_seconds=repair_seconds) for p, a in called]
+        report.helpers = [check_pair(p, a, **settings) for p, a in called]
     return report
 
 
@@ -116,10 +120,11 @@ def check_pair(
     seed: int = 0,
     repair_seconds: float = 0.3,
     other: Mapping[str, Any] | None = None,
+    exact: bool | None = None,
 ) -> WrittenReport:
     """See check_backward. `other` are arguments of other sizes, with which reasons are tried too."""
     with np.errstate(all="ignore"):  # values that are not finite are reported
-        return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other).report()
+        return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other, exact).report()
 
 
 class _Check:
@@ -127,9 +132,9 @@ class _Check:
 
     def __init__(
         self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int, seconds: float,
-        other: Mapping[str, Any] | None = None,
+        other: Mapping[str, Any] | None = None, exact: bool | None = None,
     ) -> None:  # fmt: skip
-        self.pair, self.names, self.seconds = pair, names, seconds
+        self.pair, self.names, self.seconds, self.seed, self.exact = pair, names, seconds, seed, exact
         generators = [np.random.default_rng([seed, k, 78]) for k in range(4)]
         state = randomness()
         owner = pair.owner if pair.has_self else None
@@ -170,6 +175,8 @@ class _Check:
         second = _judged_with_parts(written, self.second, self.names) if self.second is not None else None
         excused, unseen = self._excused(outcome, overrides) if is_right else (set(), set())
         lines = self._lines(outcome, overrides, second)
+        if self.exact is not False:
+            whole |= prove_lines(written, first, outcome, lines, self.seed, self.exact is True)
         for event, line in lines:
             if event.order in excused:
                 line.verdict = "other meaning"

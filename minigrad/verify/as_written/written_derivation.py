@@ -34,14 +34,16 @@ class WrittenDerivation:
         self.report: WrittenReport | None = None
 
     def check(
-        self, *, seed: int = 0, cotangent: Any = None, repair_seconds: float = 0.3, **inputs: Any
-    ) -> WrittenReport:
+        self, *, seed: int = 0, cotangent: Any = None, repair_seconds: float = 0.3, exact: bool | None = None,
+        **inputs: Any,
+    ) -> WrittenReport:  # fmt: skip
         """Check every line of the backward function.
 
         Args:
             seed: of the random values.
             cotangent: the upstream gradient, or a tuple of several; drawn if it is not given.
             repair_seconds: how long to search for an edit that makes a wrong line right.
+            exact: whether lines that are right by floats are proven without a tolerance too, as in `Derivation.check`.
             **inputs: values or shapes of inputs. Shapes of others are found in the code and its docstring.
 
         Returns:
@@ -64,7 +66,7 @@ class WrittenDerivation:
             assumptions = assumed.assumptions
         report = check_pair(
             self.pair, arguments, other=other, names=self.names, cotangent=cotangent, seed=seed,
-            repair_seconds=repair_seconds,
+            repair_seconds=repair_seconds, exact=exact,
         )  # fmt: skip
         report.assumptions = assumptions + report.assumptions
         self.report = report

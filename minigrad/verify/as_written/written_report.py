@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrad.util.report import Report, counted, table
-from minigrad.verify.derivation.derivation_report import LineReport
+from minigrad.verify.derivation.derivation_report import LineReport, proven_lines
 
 Array = Any
 
@@ -96,6 +96,11 @@ class WrittenReport(Report):
         return not self.error and self._whole_is_right and not self.wrong and all(h.ok for h in self.helpers)
 
     @property
+    def proven(self) -> bool:
+        """Whether every line is right and proven exactly, without a tolerance."""
+        return self.ok and bool(self.lines) and all(line.report.proven for line in self.lines)
+
+    @property
     def _whole_is_right(self) -> bool:
         return bool(self.whole) and all(ok is not False for ok in self.whole.values())
 
@@ -140,6 +145,7 @@ class WrittenReport(Report):
             lines += table(rows)
         for line in self.lines:
             lines += line.explanation()
+        lines += proven_lines([(line.path, line.report) for line in self.lines])
         if self.unnamed:
             lines.append("not judged:")
             lines += [f"  line {number}, {path}: {reason}" for number, path, reason in self.unnamed]
@@ -167,6 +173,7 @@ class WrittenReport(Report):
             "name": self.name,
             "file": self.file,
             "ok": self.ok,
+            "proven": self.proven,
             "points": self.points(),
             "whole": self.whole,
             "error": self.error,
@@ -175,6 +182,7 @@ class WrittenReport(Report):
                     "line": line.line, "path": line.path, "text": line.text, "target": line.target,
                     "verdict": line.verdict, "reason": line.reason, "kind": line.report.kind, "repair": line.repair,
                     "repaired": line.report.repaired, "first_wrong": line.first_wrong, "notes": line.notes,
+                    "proven": line.report.proven, "not_proven": line.report.not_proven,
                 }
                 for line in self.lines
             ],

@@ -2,6 +2,7 @@
 
 - derivation: the class; backward_pass: its lines and their evaluation
 - forward: runs of the forward function; sample: random inputs; reference: the gradients that lines are compared with
+- exact_check, exact_sample: lines proven without a tolerance
 - verdicts: right or wrong; diagnosis, named_factors: why; repair, line_source: the edit that makes a line right
 - derivation_report, derivation_page: the result as text and HTML
 - audit: the errors that a check would accept; to_primitive: a proven derivation as a primitive

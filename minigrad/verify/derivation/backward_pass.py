@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -165,6 +165,14 @@ class BackwardPass:
             ordered += ready
             pending = [t for t in pending if t not in ready]
         return ordered
+
+    def lines_using(self, targets: Collection[str]) -> set[str]:
+        """The targets, and those of the lines that use their gradients, directly or indirectly."""
+        using = set(targets)
+        for t in self.order():
+            if using & set(self.lines[t].gradients):
+                using.add(t)
+        return using
 
     def chained(self, sample: Sample) -> dict[str, Array]:
         """The results of the lines, each computed from those of the others; without lines that cannot run."""

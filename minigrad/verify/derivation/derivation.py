@@ -15,6 +15,7 @@ from minigrad.verify.derivation import diagnosis
 from minigrad.verify.derivation.audit import AuditReport, audit
 from minigrad.verify.derivation.backward_pass import BackwardPass
 from minigrad.verify.derivation.derivation_report import DerivationReport
+from minigrad.verify.derivation.exact_check import prove_lines
 from minigrad.verify.derivation.forward import Forward
 from minigrad.verify.derivation.reference import confirm
 from minigrad.verify.derivation.sample import draw_other_sizes, draw_sample, redraw
@@ -84,8 +85,9 @@ class Derivation(BackwardPass):
         return function
 
     def check(
-        self, *, seed: int = 0, rtol: float = 1e-7, cotangent: Any = None, repair_seconds: float = 0.3, **inputs: Any
-    ) -> DerivationReport:
+        self, *, seed: int = 0, rtol: float = 1e-7, cotangent: Any = None, repair_seconds: float = 0.3,
+        exact: bool | None = None, **inputs: Any,
+    ) -> DerivationReport:  # fmt: skip
         """Check every line.
 
         Args:
@@ -93,6 +95,9 @@ class Derivation(BackwardPass):
             rtol: how far an element may be off, relative to its size and to 1e-3 of the largest one.
             cotangent: of the result; drawn, of both signs, if it is not given.
             repair_seconds: how long to search for an edit that makes a wrong line right.
+            exact: whether lines that are right by floats are proven without a tolerance too, on exact arrays: None, if
+                the inputs have at most 50,000 elements; True, always; False, never. Where that is impossible the report
+                says why, and `rtol` decides.
             **inputs: values or shapes of inputs, and values of constants. Others are drawn: both signs, away from 0 and
                 1. A tiny default of `eps` is replaced by 0.3 unless eps is given.
 
@@ -123,7 +128,13 @@ class Derivation(BackwardPass):
         for t, line_report in reports.items():
             line_report.chained_ok = t in chained and first.reference.is_gradient(t, chained[t], rtol)
         excuse_other_decompositions(self, reports, second, rtol)
-        wrong = [t for t, line_report in reports.items() if line_report.verdict in ("wrong", "only here")]
+        if exact is not False:
+            prove_lines(self, reports, first, inputs, seed, exact is True)
+        wrong = [
+            t
+            for t, line_report in reports.items()
+            if line_report.verdict in ("wrong", "only here") and line_report.kind != "exact"
+        ]
         other = (draw_other_sizes(self.forward, next(generators)) if wrong else None) or second
         for t in wrong:
             reports[t].slope = slopes.get(t)

@@ -56,7 +56,9 @@ def _row(report: DerivationReport, line: LineReport) -> str:
     label = report.labels.get(line.target, line.target)
     formula = inspect.getdoc(line.function)
     formula_html = f"<div>{escape(formula)}</div>" if formula else ""
-    explanation = "".join(f'<div class="note">{prose(sentence)}</div>' for sentence in line.sentences())
+    explanation = "".join(
+        f'<div class="note">{prose(sentence)}</div>' for sentence in [*line.sentences(), line.exactness] if sentence
+    )
     return (
         f"<tr><td><b>{escape(label)}</b></td><td>{formula_html}<pre>{escape(source(line.function))}</pre></td>"
         f'<td><span class="verdict {color_class(line.ok)}">{escape(line.verdict)}</span>{explanation}</td></tr>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Array = Any
 RIGHT = ("right", "other decomposition")
+PROVEN = "proven exactly for these sizes (chance of error < 1e-12)"
 
 
 @dataclass
@@ -32,6 +33,8 @@ class LineReport:
         result, expected: the result of the line with the true gradients of what it uses, and the tape's gradient.
         chained_ok: whether it is right with the results of the other lines.
         notes: further remarks, for example that a term left out is identically 0.
+        proven: whether a right line is proven exactly, without a tolerance.
+        not_proven: why a right line is not proven exactly; empty if that was not tried.
     """
 
     target: str
@@ -47,6 +50,8 @@ class LineReport:
     slope: Slope | None = None
     notes: list[str] = field(default_factory=list)
     random_upstream: dict[str, Any] | None = None
+    proven: bool = False
+    not_proven: str = ""
 
     @property
     def ok(self) -> bool:
@@ -88,6 +93,13 @@ class LineReport:
             sentences.insert(1, f"the result has shape {self.result.shape}, {self.target} has {self.expected.shape}")
         return sentences + [f"note: {note}" for note in self.notes]
 
+    @property
+    def exactness(self) -> str:
+        """How sure a right line is: proven exactly, or equal up to a difference of floats, and why; or empty."""
+        if self.proven and self.ok:
+            return PROVEN
+        return f"equal to {self.difference:.0e}, not proven exactly: {self.not_proven}" if self.not_proven else ""
+
     def told(self) -> list[str]:
         """The old name of `explanation`."""
         warnings.warn("LineReport.told is called explanation since version 0.2", DeprecationWarning, stacklevel=2)
@@ -97,6 +109,17 @@ class LineReport:
         """The sentences as lines of the report."""
         head = f"d{self.target}: "
         return [(" " * 4 if k else head) + sentence for k, sentence in enumerate(self.sentences())]
+
+
+def proven_lines(lines: Sequence[tuple[str, LineReport]]) -> list[str]:
+    """Which of these lines are proven exactly, and which are not, with the reason."""
+    groups: dict[str, list[str]] = {}
+    for name, line in lines:
+        if line.exactness:
+            groups.setdefault(line.exactness, []).append(name)
+    if len(groups) == 1 and len(lines) == sum(map(len, groups.values())):
+        return [*groups]
+    return [f"{', '.join(dict.fromkeys(names))}: {exactness}" for exactness, names in groups.items()]
 
 
 @dataclass
@@ -138,11 +161,17 @@ class DerivationReport(Report):
         text = [verdict, *table(rows)]
         for line in self.lines.values():
             text += line.explanation()
+        text += proven_lines([(f"d{t}", line) for t, line in self.lines.items()])
         if self.missing:
             text.append(f"no line for {', '.join(self.missing)}")
         if self.is_unit:
             text.append("no line names dout, the gradient of the result: it is 1")
         return "\n".join(text)
+
+    @property
+    def proven(self) -> bool:
+        """Whether every line is right and proven exactly."""
+        return self.ok and all(line.proven for line in self.lines.values())
 
     def draw(self) -> Picture:
         """The forward function's graph with the verdict on each value that has a line, and the reason if it is wrong.
@@ -164,6 +193,7 @@ class DerivationReport(Report):
         return {
             "derivation": self.derivation.name,
             "ok": self.ok,
+            "proven": self.proven,
             "lines": {
                 t: {
                     "verdict": line.verdict,
@@ -174,6 +204,8 @@ class DerivationReport(Report):
                     "difference": None if np.isnan(line.difference) else line.difference,
                     "chained_ok": line.chained_ok,
                     "notes": line.notes,
+                    "proven": line.proven,
+                    "not_proven": line.not_proven,
                 }
                 for t, line in self.lines.items()
             },

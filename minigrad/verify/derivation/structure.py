@@ -38,7 +38,7 @@ def redrawn(value: Array, rng: np.random.Generator) -> Array:
         return rng.permuted(value, axis=-1) if value.ndim > 1 else rng.permutation(value)
     if np.all(value == np.rint(value)) and not np.all(value == value.flat[0]):
         return rng.permutation(value.reshape(-1)).reshape(value.shape)
-    axis = _sums_to_one(value)
+    axis = sums_to_one(value)
     if axis != "none":
         positive = rng.uniform(0.2, 1.0, value.shape)
         return positive / positive.sum(axis=axis, keepdims=True)
@@ -60,7 +60,7 @@ def _of_one_sign(value: Array, new: Array) -> Array:
     return -np.abs(new) if np.all(value <= 0) else new
 
 
-def _sums_to_one(value: Array) -> Any:
+def sums_to_one(value: Array) -> Any:
     """The axis along which non-negative elements sum to 1; None for all elements; "none" if there is none."""
     if np.any(value < 0) or np.all(value == value.flat[0]):
         return "none"

@@ -1,6 +1,7 @@
-"""prove_rule: a proof that the rule of an elementwise primitive is the derivative of its function.
+"""prove_rule: a proof that the rules of a primitive are the derivatives of its function.
 
-- rule_proof: the proof and its report
+- rule_proof: the proof for elementwise primitives, and the report
+- exact_proof, exact_derivative: the proof for operands of any shape, in exact arithmetic
 - regions: the regions in which a function is smooth
 - to_sympy: expressions of minigrad.symbols as formulas of sympy
 """

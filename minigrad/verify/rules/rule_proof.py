@@ -8,16 +8,20 @@ derivative may not exist, the rule's value is compared with the limits from both
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from minigrad.engine.primitive import REGISTRY, Primitive
+from minigrad.engine.primitive import REGISTRY, Primitive, as_function, value_of
 from minigrad.symbols import Call, Name, Symbol, formula, intercepting
 from minigrad.symbols.formulas import rule_on_symbols
 from minigrad.util.report import Report, number, table
+from minigrad.verify.derivation.structure import redrawn
+from minigrad.verify.rules.exact_proof import Problem, prove
 from minigrad.verify.rules.regions import Region, V, X, all_borders, domain, is_inside, regions
 from minigrad.verify.rules.to_sympy import (
     DEFINED_BY_NAME,
@@ -91,18 +95,29 @@ class ProofReport(Report):
         }
 
 
-def prove_rule(primitive: Any) -> ProofReport:
-    """Prove that the rules of an elementwise primitive are the derivatives of its function.
+def prove_rule(
+    primitive: Any, *operands: Any, definition: Callable[..., Any] | None = None, **params: Any
+) -> ProofReport:
+    """Prove that the rules of a primitive are the derivatives of its function.
 
-    This needs sympy (`pip install 'minigrad[symbols]'`). A rule that sympy cannot decide is reported as undecided,
-    never as right. Points without a derivative are reported with the value of the rule there.
+    Those of an elementwise primitive are proven for all x. This needs sympy (`pip install 'minigrad[symbols]'`). Points
+    without a derivative are reported with the value of the rule there.
+
+    With operands, of any shape, the rules of any primitive are proven in exact arithmetic, for operands of these sizes
+    and of their kind (signs, order, 0 and 1). A rational function is compared with its derivative along random lines,
+    any other with its definition.
+
+    What cannot be decided is reported as undecided, never as right.
 
     Args:
-        primitive: an elementwise primitive, the function that records it, or its name.
+        primitive: a primitive, the function that records it, or its name.
+        *operands: of the primitive. Their values are drawn anew.
+        definition: the same function of the operands, composed of others whose rules are right.
+        **params: of the primitive.
 
     Raises:
-        TypeError: the primitive is not elementwise, or has no rule.
-        ImportError: sympy is not installed.
+        TypeError: the primitive is not elementwise and no operands are given, or it has no rule.
+        ImportError: sympy is not installed, and no operands are given.
 
     Example:
         >>> import minigrad as mg
@@ -111,12 +126,20 @@ def prove_rule(primitive: Any) -> ProofReport:
           operand  rule                 for
           x        v · sign(x)  proven  all x
         x: at x = 0: −1 for x < 0, 1 for x > 0, the rule gives 0
+        >>> print(prove_rule("matmul", np.ones((2, 3)), np.ones((3, 4))))
+        matmul: rules proven
+          operand  rule            for
+          x        v @ yᵀ  proven  (2, 3), (3, 4), by its values
+          y        xᵀ @ v  proven  (2, 3), (3, 4), by its values
     """
+    if operands:
+        return prove_exactly(primitive, operands, definition, params)
     p = REGISTRY[primitive] if isinstance(primitive, str) else getattr(primitive, "primitive", primitive)
     if not isinstance(p, Primitive) or p.kind != "elementwise" or not p.rules:
         kind = f"{p.name} is {p.kind}" if isinstance(p, Primitive) else f"{p!r} is not a primitive"
         raise TypeError(
-            f"prove_rule: {kind}; only rules of elementwise primitives can be proven. Compare others with differences: "
+            f"prove_rule: {kind}; only rules of elementwise primitives can be proven for all operands. Give operands "
+            "to prove others for their sizes: prove_rule(primitive, x, y); or compare with differences: "
             "verify.check_gradients(f, *inputs)"
         )
     sympy()
@@ -124,6 +147,32 @@ def prove_rule(primitive: Any) -> ProofReport:
     proofs = [_proof(p, k, inside) for k, rule in enumerate(p.rules) if rule is not None]
     notes = [f"{p.name} is taken to be {DEFINED_BY_NAME[p.name]}"] if is_defined_by_name(p) else []
     return ProofReport(p.name, proofs, notes)
+
+
+def prove_exactly(
+    primitive: Any, operands: Sequence[Any], definition: Callable[..., Any] | None, params: Mapping[str, Any]
+) -> ProofReport:
+    """See prove_rule, with operands."""
+    p = REGISTRY[primitive] if isinstance(primitive, str) else getattr(primitive, "primitive", primitive)
+    function = as_function(p) if isinstance(p, Primitive) else primitive
+    values = [np.asarray(value_of(x)) for x in operands]
+    names = p.operands if isinstance(p, Primitive) else [f"operand {k}" for k in range(len(values))]
+    shapes = ", ".join(str(x.shape) for x in values)
+    proofs = []
+    for k, x in enumerate(values):
+        if x.dtype.kind != "f" or (isinstance(p, Primitive) and not p.joint and p.rules[k] is None):
+            continue
+        problem = Problem(
+            partial(function, **params), lambda rng: [redrawn(x, rng) if x.dtype.kind == "f" else x for x in values],
+            [k], definition, getattr(p, "name", ""),
+        )  # fmt: skip
+        result = prove(problem)
+        rule = formula(p, k) if isinstance(p, Primitive) else ""
+        where = f"{shapes}, by its {result.way}" if result.way else ""
+        proofs.append(Proof(names[min(k, len(names) - 1)], rule, result.verdict, where, result.reason))
+    if not proofs:
+        raise TypeError(f"prove_rule: no operand has floating-point numbers and a rule; the operands are {shapes}")
+    return ProofReport(getattr(p, "name", getattr(primitive, "__name__", "function")), proofs, [])
 
 
 def _proof(p: Primitive, k: int, inside: list[Region]) -> Proof:
