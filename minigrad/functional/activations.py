@@ -1,6 +1,7 @@
 """Activations. `minigrad.functional` lists these functions.
 
-relu, sigmoid, tanh, softplus, gelu, silu, mish and softsign are primitives; the others are composed of primitives.
+relu, sigmoid, tanh, softplus, gelu, silu, mish and softsign are primitives (ops/activation.py); the others are composed
+of primitives. Softmax is also one primitive, with its derivative: `fused_softmax`.
 Derivatives at kinks are chosen as in docs/conventions.md.
 """
 

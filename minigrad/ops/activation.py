@@ -1,7 +1,7 @@
 """Activations and their derivatives: relu, sigmoid, softplus, erf, the normal distribution; gelu, silu, mish, softsign.
 
 Derivatives are primitives of their own where a formula of the value would cancel: 1 - out² has no correct digit where
-out is nearly 1.
+out is nearly 1. What is composed of primitives (softmax, elu, selu, ...) is in functional/activations.py.
 """
 
 from __future__ import annotations

@@ -48,8 +48,11 @@ class Optimizer:
     computed_state: frozenset[str] = frozenset()  # state that is computed if a saved state lacks it
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Create the optimizer; the keyword of Keras for the learning rate is an error with a hint."""
-        if "learning_rate" in options:
+        """Create the optimizer; the keyword of Keras for the learning rate is an error with a hint.
+
+        A user's own `__init__` may have an argument of that name.
+        """
+        if "learning_rate" in options and cls.__init__.__module__.startswith("minigrad."):
             raise TypeError(
                 f"optim.{cls.__name__}() got an unexpected keyword argument 'learning_rate'. It is called lr: "
                 f"optim.{cls.__name__}(params, lr={options['learning_rate']!r})"
@@ -74,6 +77,8 @@ class Optimizer:
         self.param_groups: list[Group] = []
         for group in self._groups(params):
             self.add_param_group(group)
+
+    vars(__new__).update(__wrapped__=__init__)  # inspect.signature and help show the arguments of __init__
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in LIMITS:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from types import MethodType, ModuleType
+from types import MappingProxyType, MethodType, ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from minigrad.reach import Reach, Row, is_leaf, words
+from minigrad.reach import Reach, Row, behind, is_leaf, words
 from minigrad.reach.guards import Guard
 from minigrad.reach.rows import differs, present, values
 from minigrad.recompute import restore
@@ -40,9 +40,12 @@ class Surroundings:
         reach = Reach(list(roots))
         gradients = _gradients(reach)
         rows = [row for row in reach.rows if id(row.holder) not in gradients]
-        self.fixed = [row for row in rows if row.kind in restore.FIXED]
-        self.loose = [row for row in rows if row.kind not in restore.FIXED and _key(row) in loose]
-        self.stable = [row for row in rows if row.kind not in restore.FIXED and _key(row) not in loose]
+        holders = {id(row.holder) for row in rows}
+        rows = [row for row in rows if not (_is_proxy(row.holder) and id(behind(row.holder)) in holders)]
+        self.fixed = [row for row in rows if row.kind in restore.FIXED or _is_proxy(row.holder)]
+        others = [row for row in rows if row.kind not in restore.FIXED and not _is_proxy(row.holder)]
+        self.loose = [row for row in others if _key(row) in loose]
+        self.stable = [row for row in others if _key(row) not in loose]
         self.tensors = [(path, t) for path, t in reach.tensors.values() if id(t) not in gradients]
         self.arrays = list(reach.arrays.values())
         self.sources = _sources(reach)
@@ -143,6 +146,11 @@ def _gradients(reach: Reach) -> set[int]:
     """Ids of Tensors that are only the gradient of another, and change in every step."""
     gradients = {id(value) for ref, value in reach.refs if ref.is_grad}
     return gradients - {id(value) for ref, value in reach.refs if not ref.is_grad}
+
+
+def _is_proxy(x: Any) -> bool:
+    """Whether x is a read-only view of a dictionary, through which none is restored."""
+    return type(x) is MappingProxyType
 
 
 def _sources(reach: Reach) -> list[tuple[str, Any]]:

@@ -174,3 +174,14 @@ def test_only_the_branch_that_prints_runs_eagerly(function: Any, first: int) -> 
     assert not compiled.eager
     assert compiled.recordings <= 7
     assert compiled.runs >= 20
+
+
+@pytest.mark.parametrize("z", [complex("nan+1j"), complex("1+infj"), complex(-0.0, 2), complex(0, -0.0), 1j])
+def test_complex_constants(z: complex) -> None:
+    x = np.array([True, False])
+    step = mg.compile(lambda x: x * z)
+    for _ in range(4):
+        found, expected = step(x), x * z
+        for now, part in ((found.real, expected.real), (found.imag, expected.imag)):
+            assert np.array_equal(now, part, equal_nan=True)
+            assert np.array_equal(np.signbit(now), np.signbit(part)) or np.isnan(part).any()

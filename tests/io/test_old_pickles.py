@@ -20,6 +20,7 @@ MODULE_PICKLES, RUNS, NAMES = pickle.loads(
 MOVED = {
     ("minigrad.ops.elementwise", "allclose"),
     ("minigrad.ops.linalg", "pinv"),
+    ("minigrad.ops.linalg", "trace"),
     ("minigrad.ops.reduction", "cumulative_prod"),
     ("minigrad.ops.reduction", "cumulative_sum"),
     ("minigrad.ops.shape", "pad"),

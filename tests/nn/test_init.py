@@ -190,7 +190,7 @@ def test_get():
     [
         ({"mode": "fan"}, "fan_in, fan_out, fan_avg"),
         ({"distribution": "cauchy"}, "'uniform', 'normal' or"),
-        ({"scale": -1.0}, "not negative"),
+        ({"scale": -1.0}, "must not be negative"),
         ({"layout": "jax"}, "'keras'"),
     ],
 )

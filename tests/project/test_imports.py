@@ -67,6 +67,15 @@ def test_imports_point_backwards(path: Path) -> None:
             assert LEVEL[name] <= LEVEL[part(path)], f"{path.name} imports {name}, which stands after it"
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_packages_name_files_that_exist(path: Path) -> None:
+    """In docstrings of packages: "- fusion: which ops run together; loops, lowering: ..."."""
+    lines = re.findall(r"^- .*(?:\n  .*)*", ast.get_docstring(ast.parse(path.read_text())) or "", re.MULTILINE)
+    parts = [part for line in lines for part in re.split(r";\s", line.removeprefix("- ")) if ":" in part]
+    listed = {name for part in parts for name in re.split(r",\s+| and ", part.split(":")[0])}
+    assert not {name for name in listed if name.isidentifier()} - {file.stem for file in path.parent.iterdir()}
+
+
 COMPILER = [path for path in FILES if part(path) == "compiler" and len(path.relative_to(PACKAGE).parts) > 1]
 
 

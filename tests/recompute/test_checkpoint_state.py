@@ -10,6 +10,7 @@ import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -482,6 +483,25 @@ def test_an_iterator_that_does_not_advance_is_allowed() -> None:
     next(it)
     with pytest.raises(RuntimeError, match="it, a list_iterator, was advanced or changed since the forward call"):
         y.backward()
+
+
+def test_a_read_only_view_of_a_dictionary() -> None:
+    held = {"k": 2.0}
+    view, x = MappingProxyType(held), mg.Tensor([3.0], requires_grad=True)
+    y = mg.checkpoint(lambda t: t * view["k"])(x)
+    held["k"] = 5.0
+    with pytest.raises(RuntimeError, match="view, a mappingproxy, was advanced or changed since the forward call"):
+        y.backward()
+
+    def count(t: Any) -> Any:
+        held["k"] += 1
+        return t * view["k"]
+
+    for _ in range(2):
+        y = mg.checkpoint(count)(x)
+    held["k"] = 0.0
+    y.backward()
+    assert (x.grad.item(), held) == (7.0, {"k": 0.0})
 
 
 def test_invisible_state_is_noticed_by_other_values() -> None:

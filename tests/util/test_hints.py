@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -159,6 +160,16 @@ def test_keywords_that_a_layer_has_get_no_hint() -> None:
 
     assert (Mine(dim=3, inplace=True).dim, Mine(3, device="x").others) == (3, {"device": "x"})
     assert nn.LayerNorm(3, elementwise_affine=False).gamma is None
+
+
+def test_an_optimizer_may_have_an_argument_called_learning_rate() -> None:
+    class Mine(optim.SGD):
+        def __init__(self, params: Any, learning_rate: float, **others: Any) -> None:
+            super().__init__(params, lr=learning_rate, **others)
+
+    w = Tensor([1.0], requires_grad=True)
+    assert Mine([w], learning_rate=0.25, momentum=0.5).param_groups[0]["lr"] == 0.25
+    assert list(inspect.signature(optim.Optimizer).parameters)[:3] == ["params", "defaults", "maximize"]
 
 
 def test_a_gradient_is_deleted_as_in_pytorch() -> None:

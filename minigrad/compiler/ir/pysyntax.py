@@ -45,6 +45,8 @@ def literal(x: Any) -> str:
     """The source of a Python number."""
     if isinstance(x, float) and not math.isfinite(x):
         return "np.nan" if math.isnan(x) else "np.inf" if x > 0 else "-np.inf"
+    if isinstance(x, complex):  # its repr has infj, and -0+1j is evaluated to 1j
+        return f"complex({literal(x.real)}, {literal(x.imag)})"
     return repr(x)
 
 

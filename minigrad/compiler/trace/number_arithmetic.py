@@ -141,7 +141,7 @@ def with_form(expression: Any, form: Any) -> Expression:
 
 
 def _constant(x: Any) -> Expression:
-    return composed(lambda: x, bits(x))
+    return with_form(lambda inputs: x, bits(x))
 
 
 def _is_number(x: Any) -> bool:
