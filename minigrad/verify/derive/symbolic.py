@@ -1,0 +1,303 @@
+"""Symbolic arrays: arrays with values that also know the term of which they are the value.
+
+The forward function and the rules of the tape run on them, as on any array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.intercept import Layer
+from minigrad.engine.primitive import DECLARED, Primitive
+from minigrad.util.duck_array import ArrayMethods, DuckArray, arrays_in, map_arrays
+from minigrad.verify.derive.algebra import Algebra
+from minigrad.verify.derive.operations import ELEMENTWISE, operation
+from minigrad.verify.derive.term import ONE, Term
+
+REDUCTIONS = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_or: "any"}
+REDUCTIONS |= {np.logical_and: "all"}
+BY_FUNCTION = {np.sum: "sum", np.prod: "prod", np.max: "max", np.min: "min", np.any: "any", np.all: "all"}
+FILLED = {np.zeros_like: 0, np.ones_like: 1, np.zeros: 0, np.ones: 1}
+
+
+class CannotWrite(Exception):
+    """Something of which no NumPy source can be written."""
+
+
+class Symbolic(DuckArray, ArrayMethods):
+    """An array with a term.
+
+    Args:
+        algebra: builds the terms.
+        value: the array.
+        term: what it is. It is changed when the value gets a name.
+    """
+
+    __slots__ = ("algebra", "term", "value")
+    __array_priority__ = 1000
+
+    def __init__(self, algebra: Algebra, value: Any, term: Term) -> None:
+        self.algebra, self.value, self.term = algebra, np.asarray(value), term
+        if term.shape != self.value.shape:
+            self.term = algebra.fit(term, self.value.shape)
+
+    shape = property(lambda self: self.value.shape)
+    dtype = property(lambda self: self.value.dtype)
+    flags = property(lambda self: self.value.flags)
+    itemsize = property(lambda self: self.value.itemsize)
+
+    def __repr__(self) -> str:
+        return f"Symbolic({self.term}, {self.shape})"
+
+    def mg_refuse(self, conversion: str) -> Any:
+        """Python may look at values that no gradient flows through, and at numbers for a decision."""
+        if conversion == "__array__":
+            return self.value
+        return getattr(self.value, conversion)()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise CannotWrite("a value is turned into a NumPy array, after which it is only numbers")
+
+    def __iter__(self) -> Any:
+        return iter([self[k] for k in range(len(self))])
+
+    def __getitem__(self, index: Any) -> Any:
+        plain = map_arrays(lambda s: s.value, Symbolic, index)
+        value = self.value[plain]
+        return Symbolic(self.algebra, value, getitem(self.algebra, self, index, np.shape(value)))
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """The same term: dtypes are NumPy's affair."""
+        return Symbolic(self.algebra, self.value.astype(dtype), self.term)
+
+    def reshape(self, *shape: Any) -> Any:
+        """np.reshape."""
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[call-overload]
+
+    def transpose(self, *axes: Any) -> Any:
+        """np.transpose."""
+        return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
+
+    def copy(self, order: str = "C") -> Any:
+        """The array itself, as nothing writes into it."""
+        return self
+
+    def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The value of a call and its term."""
+        a = self.algebra
+        if any(hasattr(type(x), "requires_grad") for x in arrays_in([args, kwargs])):  # a Tensor records the call
+            return NotImplemented
+        if any(part is not None for part in np.atleast_1d(np.array(kwargs.get("out"), object))):
+            raise CannotWrite(f"np.{function.__name__}(out=...) writes into an array")
+        kwargs = {k: v for k, v in kwargs.items() if k != "out"}
+        plain_args, plain_kwargs = map_arrays(lambda s: s.value, Symbolic, (args, kwargs))
+        with np.errstate(all="ignore"):
+            call = function if method == "__call__" else getattr(function, method)
+            value = call(*plain_args, **plain_kwargs)
+        if isinstance(function, np.ufunc):
+            return Symbolic(a, value, _ufunc(a, function, method, args, kwargs, np.shape(value)))
+        if not isinstance(value, (np.ndarray, np.generic)):
+            if isinstance(value, (tuple, list)) and any(isinstance(x, np.ndarray) for x in value):
+                raise CannotWrite(f"np.{function.__name__} returns several arrays")
+            return value
+        return Symbolic(a, value, _function(a, function, args, kwargs, value))
+
+
+def term_of(a: Algebra, x: Any) -> Term:
+    """The term of an operand."""
+    if isinstance(x, Symbolic):
+        return x.term
+    value = np.asarray(x)
+    if value.ndim == 0:
+        return a.number(x if isinstance(x, (int, float)) else value.item())
+    if value.size and np.all(value == value.flat[0]):
+        return a.fit(a.number(value.flat[0].item()), value.shape)
+    if value.ndim == 1 and value.dtype.kind in "iu" and np.array_equal(value, np.arange(value.size)):
+        return Term("arange", (a.number(value.size),), (), value.shape)
+    if value.ndim == 2 and value.shape[0] == value.shape[1] and np.array_equal(value, np.eye(len(value))):
+        return Term("eye", (a.number(len(value)),), (), value.shape)
+    if value.size <= 8:
+        return Term("array", (), (tuple(value.reshape(-1).tolist()), value.shape), value.shape)
+    raise CannotWrite(f"an array of shape {value.shape} is neither an input nor computed from one; make it an input")
+
+
+def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted(k % ndim for k in (axis if isinstance(axis, tuple) else (axis,))))
+
+
+def _ufunc(a: Algebra, ufunc: Any, method: str, args: Any, kwargs: Any, shape: tuple[int, ...]) -> Term:
+    if method == "reduce" and ufunc in REDUCTIONS:
+        x = term_of(a, args[0])
+        axis = kwargs.get("axis", args[1] if len(args) > 1 else 0)
+        return reduction(a, REDUCTIONS[ufunc], x, _axes(axis, len(x.shape)), shape)
+    if method == "accumulate":
+        return Term(f"{ufunc.__name__}.accumulate", (term_of(a, args[0]),), (kwargs.get("axis", 0),), shape)
+    if method != "__call__":
+        raise CannotWrite(f"np.{ufunc.__name__}.{method}")
+    terms = tuple(term_of(a, x) for x in args)
+    if ufunc is np.matmul:
+        return operation(a, "matmul", terms, (), shape)
+    name = {"true_divide": "divide", "float_power": "power"}.get(ufunc.__name__, ufunc.__name__)
+    return operation(a, name, terms, (), shape)
+
+
+def reduction(a: Algebra, op: str, x: Term, axes: tuple[int, ...], shape: tuple[int, ...]) -> Term:
+    """A reduction, whose axes are then removed if the shape lacks them."""
+    left = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
+    return operation(a, "reshape", (operation(a, op, (x,), (axes,), left),), (shape,), shape)
+
+
+def _function(a: Algebra, function: Any, args: Any, kwargs: Any, value: Any) -> Term:  # noqa: PLR0911, PLR0912  (a table)
+    shape, name = np.shape(value), function.__name__
+    if function in FILLED:
+        return a.number(FILLED[function], shape)
+    if function is np.full_like:
+        return a.fit(term_of(a, args[1]), shape)
+    if function in BY_FUNCTION or function is np.mean:
+        x = term_of(a, args[0])
+        axes = _axes(kwargs.get("axis", args[1] if len(args) > 1 else None), len(x.shape))
+        total = reduction(a, BY_FUNCTION.get(function, "sum"), x, axes, shape)
+        if function is np.mean:
+            total = a.times([(total, 1), (a.number(math.prod(x.shape[k] for k in axes)), -1)], ONE, shape)
+        return total
+    if name in ("reshape", "expand_dims", "squeeze", "ravel", "broadcast_to"):
+        op = "broadcast_to" if name == "broadcast_to" else "reshape"
+        return operation(a, op, (term_of(a, args[0]),), (shape,), shape)
+    if name in ("transpose", "swapaxes", "moveaxis", "matrix_transpose"):
+        x = term_of(a, args[0])
+        marks = function(np.empty(tuple(range(2, 2 + len(x.shape)))), *args[1:], **kwargs).shape
+        return operation(a, "transpose", (x,), (tuple(n - 2 for n in marks),), shape)
+    if name == "where" and len(args) == 3:
+        return operation(a, "where", tuple(term_of(a, x) for x in args), (), shape)
+    if name in ("copy", "asarray", "ascontiguousarray"):
+        return term_of(a, args[0])
+    if name in ("concatenate", "stack"):
+        terms = tuple(term_of(a, x) for x in args[0])
+        return Term(name, terms, (kwargs.get("axis", args[1] if len(args) > 1 else 0),), shape)
+    if name in ("clip",):
+        return Term("clip", tuple(term_of(a, x) for x in args), (), shape)
+    if name == "einsum":
+        return operation(a, "einsum", tuple(term_of(a, x) for x in args[1:]), (args[0].replace(" ", ""),), shape)
+    if name == "eye":
+        return Term("eye", (a.number(args[0]),), (), shape)
+    arrays = [x for x in args if isinstance(x, (Symbolic, np.ndarray))]
+    rest = tuple(x for x in args if not isinstance(x, (Symbolic, np.ndarray)))
+    if args[: len(arrays)] != tuple(arrays) and len(arrays) > 1:
+        raise CannotWrite(f"np.{name} with these arguments")
+    path = f"{function.__module__}.{name}".replace("numpy.", "np.", 1).replace("np.lib.", "np.")
+    path = path if path.startswith(("np.linalg.", "np.fft.")) else f"np.{name}"
+    params = (path, rest, tuple(sorted(kwargs.items(), key=lambda item: item[0])))
+    return Term("call", tuple(term_of(a, x) for x in arrays), params, shape)
+
+
+def getitem(a: Algebra, x: Symbolic, index: Any, shape: tuple[int, ...]) -> Term:
+    """x[index]; new axes and axes of size 1 are a matter of shape."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if all(p is None or p is Ellipsis or (isinstance(p, slice) and p == slice(None)) for p in parts):
+        return operation(a, "reshape", (x.term,), (shape,), shape)
+    return Term("getitem", (x.term, *_index_terms(a, parts)), (_index_template(parts),), shape)
+
+
+def _index_terms(a: Algebra, parts: tuple[Any, ...]) -> list[Term]:
+    return [term_of(a, p) for p in parts if isinstance(p, (Symbolic, np.ndarray))]
+
+
+def _index_template(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The index with "array" for each array."""
+    return tuple("array" if isinstance(p, (Symbolic, np.ndarray)) else p for p in parts)
+
+
+class Primitives(Layer):
+    """Answers for a primitive that is composed of several NumPy functions, if one of its operands is symbolic."""
+
+    def __init__(self, algebra: Algebra) -> None:
+        self.algebra = algebra
+
+    def __call__(
+        self, p: Primitive, call_next: Callable[..., Any], operands: tuple[Any, ...], params: dict[str, Any]
+    ) -> Any:
+        """The value of the primitive with its term."""
+        a = self.algebra
+        arrays = operands[0] if p.sequence else operands
+        if p not in DECLARED or not any(isinstance(x, Symbolic) for x in arrays):
+            return call_next(*operands, **params)
+        write = WRITTEN.get(p.name)
+        if write is None and (p.name not in ELEMENTWISE and p.name not in ATOMS):
+            return call_next(*operands, **params)
+        plain_operands, plain_params = map_arrays(lambda s: s.value, Symbolic, (operands, params))
+        with np.errstate(all="ignore"):
+            value = p.function(*plain_operands, **plain_params)
+        shape = np.shape(value)
+        terms = tuple(term_of(a, x) for x in arrays)
+        if write is not None:
+            return Symbolic(a, value, write(a, terms, params, shape, arrays))
+        return Symbolic(a, value, operation(a, p.name, terms, (), shape))
+
+
+ATOMS = ("sigmoid", "exp", "tanh")
+
+
+def _mean(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
+    axes = _axes(params.get("axis"), len(terms[0].shape))
+    count = a.number(math.prod(terms[0].shape[k] for k in axes))
+    return a.times([(reduction(a, "sum", terms[0], axes, shape), 1), (count, -1)], ONE, shape)
+
+
+def _variance(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
+    (x,) = terms
+    axes = _axes(params.get("axis"), len(x.shape))
+    left = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
+    mean = _mean(a, terms, {"axis": axes}, left, arrays)
+    total = reduction(a, "sum", a.times([(a.plus([(ONE, x), (-ONE, mean)]), 2)]), axes, shape)
+    n = math.prod(x.shape[k] for k in axes)
+    count = a.number(n)
+    if params.get("correction"):
+        count = a.plus([(ONE, count), (-ONE, a.number(params["correction"]))])
+    return a.times([(total, 1), (count, -1)], ONE, shape)
+
+
+def _scatter(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
+    index = params["index"] if isinstance(params["index"], tuple) else (params["index"],)
+    return scattered(a, terms[0], _index_terms(a, index), _index_template(index), shape)
+
+
+def scattered(a: Algebra, v: Term, index: list[Term], template: tuple[Any, ...], shape: tuple[int, ...]) -> Term:
+    """v written to an index of zeros; at a class for each row, the rows of the unit matrix times v."""
+    if template == ("array", "array") and len(shape) == 2 and index[0].op == "arange":
+        one_hot = Term("one_hot", (index[1], a.number(shape[1])), (), shape)
+        column = operation(a, "reshape", (v,), ((shape[0], 1),), (shape[0], 1))
+        return a.times([(column, 1), (one_hot, 1)], ONE, shape)
+    return operation(a, "scatter", (v, *index), (template,), shape)
+
+
+def _einsum(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
+    return operation(a, "einsum", terms, (params["spec"],), shape)
+
+
+def _shape_of(op: str) -> Any:
+    return lambda a, terms, params, shape, arrays: operation(a, op, terms, (shape,), shape)
+
+
+def _logsumexp(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
+    axes = _axes(params.get("axis"), len(terms[0].shape))
+    total = reduction(a, "sum", operation(a, "exp", terms, (), terms[0].shape), axes, shape)
+    return operation(a, "log", (total,), (), shape)
+
+
+WRITTEN: dict[str, Any] = {
+    "mean": _mean,
+    "var": _variance,
+    "std": lambda a, *rest: a.times([(_variance(a, *rest), 0.5)]),
+    "scatter_add": _scatter,
+    "contract": _einsum,
+    "broadcast_to": _shape_of("broadcast_to"),
+    "reshape": _shape_of("reshape"),
+    "getitem": lambda a, terms, params, shape, arrays: getitem(a, arrays[0], params["index"], shape),
+    "logsumexp": _logsumexp,
+}
