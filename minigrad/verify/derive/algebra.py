@@ -87,7 +87,22 @@ class Algebra:
         coefficient *= self._with_known_products(factors)
         coefficient = self._named(coefficient, factors)
         factors = {t: e for t, e in factors.items() if e != 0}
-        return self.fit(self._product(coefficient, factors), shape)
+        product = self._product(coefficient, factors)
+        other = self._multiplied_in(coefficient, factors)
+        return self.fit(product if other is None or other.cost >= product.cost else other, shape)
+
+    def _multiplied_in(self, coefficient: Any, factors: Factors) -> Term | None:
+        """The product with factors multiplied into a sum in whose terms they are denominators: p (1 - t / p)."""
+        for total, n in factors.items():
+            if total.op == "plus" and n == 1:
+                below = {t for x in total.args for t, e in x.factors()[1].items() if e < 0}
+                into = [(t, e) for t, e in factors.items() if t in below and e > 0]
+                if into:
+                    inner = self.plus([(ONE, self.times([(x, 1), *into])) for x in total.args])
+                    moved = {total, *(t for t, _ in into)}
+                    rest = [(t, e) for t, e in factors.items() if t not in moved]
+                    return stripped(self.times([(inner, 1), *rest], coefficient))
+        return None
 
     def _multiplied(self, coefficient: Any, factors: Factors, t: Term, exponent: Fraction) -> Any:
         """The coefficient after a factor; other factors are added to `factors`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -186,8 +187,8 @@ class NumPySource:
         return Piece(f"{piece.within(ATOM)}**{number_text(e)}", POWER, piece.ndim)
 
     def _plus(self, t: Term, loose: bool, sign: int = 1) -> Piece:
-        if sign > 0 and (joined := self._joined(t)) is not None:
-            return joined
+        if sign > 0 and (short := self._joined(t) or self._rolled(t)) is not None:
+            return short
         text, ndim = "", 0
         is_loose = loose or max((self.write(x, True).ndim for x in t.args), default=0) >= len(t.shape)
         terms = [(sign, x) for x in t.args]
@@ -205,6 +206,28 @@ class NumPySource:
             else:
                 text = f"-{body}" if is_minus else body
         return Piece(text, SUM, ndim)
+
+    def _rolled(self, t: Term) -> Piece | None:
+        """Terms that differ only in numbers which grow from one to the next, as a sum over k."""
+        n = len(t.args)
+        if n < 3:
+            return None
+        texts = [self.write(x).text for x in t.args]
+        found = []
+        for ordered in (texts, texts[::-1]):
+            parts = [re.split(r"(?<![\w.])(\d+)(?![\w.])", text) for text in ordered]
+            if any(len(p) != len(parts[0]) or p[::2] != parts[0][::2] for p in parts):
+                return None
+            numbers = [[int(p[i]) for p in parts] for i in range(1, len(parts[0]), 2)]
+            steps = {column[1] - column[0] for column in numbers if column[1] != column[0]}
+            if not steps or not all(_is_even_progression(column) for column in numbers) or min(steps) < -1:
+                continue
+            count = self.size_text(n)
+            body = list(parts[0])
+            for i, column in enumerate(numbers):
+                body[2 * i + 1] = _progression_text(column[0], column[1] - column[0], n, count)
+            found.append(f"sum({''.join(body)} for k in range({count}))")
+        return Piece(min(found, key=len), ATOM, len(t.shape)) if found else None
 
     def _matmul(self, t: Term, loose: bool) -> Piece:
         left, right = (self.write(x) for x in t.args)
@@ -379,6 +402,21 @@ class NumPySource:
         path, rest, kwargs = t.params
         parts = [self.write(x).text for x in t.args] + [repr(x) for x in rest] + [f"{k}={v!r}" for k, v in kwargs]
         return Piece(f"{path}({', '.join(parts)})", ATOM, len(t.shape))
+
+
+def _is_even_progression(column: Sequence[int]) -> bool:
+    return len({b - a for a, b in itertools.pairwise(column)}) == 1
+
+
+def _progression_text(first: int, step: int, n: int, count: str) -> str:
+    """The k-th number of a progression; n - 1 in terms of n."""
+    if not step:
+        return str(first)
+    start = f"{count} - 1" if first == n - 1 and step < 0 else str(first)
+    k = "k" if abs(step) == 1 else f"{abs(step)} * k"
+    if step < 0:
+        return f"{start} - {k}"
+    return k if first == 0 else f"{start} + {k}"
 
 
 def _slice_of(t: Term) -> tuple[int, int, int] | None:

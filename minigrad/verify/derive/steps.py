@@ -41,7 +41,7 @@ class Steps:
 
     Attributes:
         values: everything that a step may name, with its term.
-        shapes: of the inputs and named values.
+        axis_names: the letters of axes, by size.
     """
 
     algebra: Algebra
@@ -52,7 +52,7 @@ class Steps:
     values: dict[str, Term]
     steps: list[Step] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    axis_names: dict[int, str] = field(default_factory=dict)
 
 
 def steps_of(forward: Forward, arguments: Mapping[str, Any]) -> Steps:
@@ -73,7 +73,6 @@ def steps_of(forward: Forward, arguments: Mapping[str, Any]) -> Steps:
         shape = steps.values[k].shape
         total = a.plus([(ONE, t) for t in totals[k]], shape) if totals[k] else a.number(0, shape)
         steps.steps.append(Step(k, total, list(dict.fromkeys(rules[k]))))
-    steps.notes += a.notes
     return steps
 
 
