@@ -58,7 +58,7 @@ class Algebra:
         self.definitions.setdefault(meaning, name)
         self.meanings[name] = meaning
         coefficient, factors = meaning.factors()
-        if meaning.op == "times":
+        if meaning.op == "times" and [*factors.values()] != [1]:
             self.products.append((name, coefficient, factors))
 
     @contextmanager
@@ -239,7 +239,8 @@ class Algebra:
             return chosen
         ordered = sorted(total.items(), key=lambda part: (part[0].op == "number", part[0].serial))
         sizes = {abs(c) for _, c in ordered}
-        scale = (sizes.pop() if len(sizes) == 1 else 1) * (-1 if ordered[0][1] < 0 else 1)
+        first = ordered[-1] if ordered[-1][0].op == "number" else ordered[0]  # which is positive: 1 - p, x - mu
+        scale = (sizes.pop() if len(sizes) == 1 else 1) * (-1 if first[1] < 0 else 1)
         args = tuple(self._scaled(t, c / scale) for t, c in ordered)
         core = Term("plus", args, (), np.broadcast_shapes(*(t.shape for t in args)))
         if (named := self.definitions.get(core)) is not None:

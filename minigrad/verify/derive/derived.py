@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-import itertools
-import linecache
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +13,16 @@ from minigrad.verify.derivation.derivation import Derivation
 from minigrad.verify.derivation.derivation_report import DerivationReport
 from minigrad.verify.derivation.forward import OTHER_SIZES, Forward
 from minigrad.verify.derive.numpy_source import NumPySource
+from minigrad.verify.derive.operations import rebuilt
 from minigrad.verify.derive.shortening import shortened
+from minigrad.verify.derive.source_text import compiled, names_of
 from minigrad.verify.derive.steps import Step, Steps, steps_of
 from minigrad.verify.derive.symbolic import CannotWrite
-from minigrad.verify.derive.term import ONE, Term
+from minigrad.verify.derive.term import ONE, Term, name
+from minigrad.verify.derive.term_latex import TermLatex, align
 
 # Sizes of axes while terms are derived: large primes, as a number such as 3 or 4 in a formula is rarely a size then.
 LARGE_SIZES = {7: 17, 5: 13, 4: 11, 3: 19, 11: 23, 13: 29}
-_numbers = itertools.count()
 
 
 @dataclass
@@ -65,12 +64,28 @@ class Derived:
         notes: what was assumed.
     """
 
-    def __init__(self, derivation: Derivation, steps: Steps, lines: list[DerivedLine]) -> None:
-        self.derivation, self.lines = derivation, lines
+    def __init__(
+        self, derivation: Derivation, steps: Steps, lines: Sequence[DerivedLine],
+        prelude: Sequence[tuple[str, str]] = (), hidden: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        self.derivation = derivation
+        self.lines = [line for line in lines if line.target not in hidden]
         self.name = derivation.name
         self.labels, self.notes = dict(steps.labels), list(dict.fromkeys(steps.algebra.notes))
-        self._steps = steps
+        self._steps, self._prelude = steps, list(prelude)
+        self._shown = "backward" if not prelude else "Hessian-vector product"
         self.report = self.check()
+
+    @property
+    def inputs(self) -> list[str]:
+        """The inputs that have a gradient."""
+        return self._steps.inputs
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of the result; None of several."""
+        outputs = self._steps.outputs
+        return self._steps.values[outputs[0]].shape if len(outputs) == 1 else None
 
     def check(self, **options: Any) -> DerivationReport:
         """Check every line against the tape, at two sizes of every axis that has a name.
@@ -110,51 +125,65 @@ class Derived:
 
         It takes the gradient of the result and the values that it uses, and returns the gradients of the inputs.
         """
-        body = "\n".join(self._body())
-        inputs = [line.target for line in self.lines if line.target in self._steps.inputs]
-        returned = ", ".join(f"d{k}" for k in self._in_order(inputs))
-        return f"import numpy as np\n\n\ndef backward({', '.join(self.parameters)}):\n{body}\n    return {returned}\n"
+        inputs = [line.target for line in self.lines if line.target in self.inputs]
+        returned = ", ".join(f"d{k}" for k in self.inputs if k in inputs)
+        body = "\n".join("    " + text for text in self._statements())
+        name = "backward" if not self._prelude else "hessian_product"
+        return f"import numpy as np\n\n\ndef {name}({', '.join(self.parameters)}):\n{body}\n    return {returned}\n"
 
-    def _in_order(self, inputs: Sequence[str]) -> list[str]:
-        return [k for k in self._steps.inputs if k in inputs]
-
-    def _body(self) -> list[str]:
-        return ["    " + text for line in self.lines for text in line.statement.splitlines()]
+    def _statements(self) -> list[str]:
+        """The statements of the body: lines, after the values that they need of the gradient."""
+        lines = [text for line in self.lines for text in line.statement.splitlines()]
+        needed = {k for text in lines for k in names_of(text)}
+        before: list[str] = []
+        for name, text in self._prelude[::-1]:
+            if name in needed:
+                needed |= set(names_of(text))
+                before.insert(0, f"{name} = {text}" if "\n" not in text else text)
+        return [*(part for text in before for part in text.splitlines()), *lines]
 
     @property
     def parameters(self) -> list[str]:
         """The parameters of the backward function: gradients of results, values, then constants with their defaults."""
-        used = list(dict.fromkeys(k for line in self.lines for k in _names(line.text)))
-        made = {f"d{line.target}" for line in self.lines}
+        texts = self._statements()
+        used = list(dict.fromkeys(k for text in texts for k in names_of(text)))
+        made = {f"d{line.target}" for line in self.lines} | {name for name, _ in self._prelude}
         steps, constants = self._steps, self.derivation.forward.constants
         gradients = [f"d{k}" for k in steps.outputs if f"d{k}" in used and f"d{k}" not in made]
-        values = [k for k in [*self.derivation.forward.inputs, *steps.named, *steps.outputs] if k in used]
-        values = [k for k in dict.fromkeys(values) if k not in constants]
+        values = dict.fromkeys([*self.derivation.forward.inputs, *steps.named, *steps.outputs])
+        values = [k for k in values if k in used and k not in constants and k not in made]
         return [*gradients, *values, *(f"{k}={constants[k]!r}" for k in constants if k in used)]
 
     def backward(self, *arguments: Any, **named: Any) -> Any:
         """The backward pass, run: the function of `source`."""
-        return _compiled(self.source)["backward"](*arguments, **named)
+        functions = compiled(self.source)
+        return functions["backward" if not self._prelude else "hessian_product"](*arguments, **named)
+
+    def as_values(self, prefix: str) -> dict[str, str]:
+        """The lines for dL/dL = 1, by target, in which the gradients are values with a prefix instead of the d."""
+        steps, a = self._steps, self._steps.algebra
+        shapes = {k: t.shape for k, t in steps.values.items() if t.shape}
+        new = {name("dout", ()): a.number(1)}
+        for line in self.lines:
+            new[name(f"d{line.target}", line.term.shape)] = name(f"{prefix}{line.target}", line.term.shape)
+        terms = [(line.target, a.fit(rebuilt(a, line.term, new), line.term.shape)) for line in self.lines]
+        return {target: _line_text(Step(target, t, []), NumPySource(shapes, [target])) for target, t in terms}
 
     def __str__(self) -> str:
-        head = f"# {self.name}, backward: {len(self.lines)} {'lines' if len(self.lines) > 1 else 'line'}, proven"
+        head = f"# {self.name}, {self._shown}: {len(self.lines)} {'lines' if len(self.lines) > 1 else 'line'}, proven"
         notes = [f"# {note}" for note in self.notes]
-        return "\n".join([head, *(line.statement for line in self.lines), *notes])
+        return "\n".join([head, *self._statements(), *notes])
 
     __repr__ = __str__
 
     def to_latex(self) -> str:
         """The steps as LaTeX, one row of an `align*` for each line, with the rules that it uses."""
-        from minigrad.verify.derive.term_latex import align
-
-        return align(self.lines, self.labels, self._axis_names())
+        return align(self.lines, self._notation())
 
     def to_markdown(self) -> str:
         """The steps as Markdown: the formula, the line of NumPy, and the rules."""
-        from minigrad.verify.derive.term_latex import TermLatex
-
-        notation = TermLatex(self.labels, self._axis_names())
-        parts = [f"**{self.name}, backward**"]
+        notation = self._notation()
+        parts = [f"**{self.name}, {self._shown}**"]
         for line in self.lines:
             rules = f"\n\n{', '.join(line.rules)}" if line.rules else ""
             parts.append(f"$${notation.step(line.target, line.term)}$$\n\n```python\n{line.statement}\n```{rules}")
@@ -162,9 +191,9 @@ class Derived:
 
     _repr_markdown_ = to_markdown
 
-    def _axis_names(self) -> dict[int, str]:
-        """The letters of axes, by their size while terms were derived."""
-        return dict(self._steps.axis_names)
+    def _notation(self) -> TermLatex:
+        steps = self._steps
+        return TermLatex([*steps.inputs, *steps.named, *steps.outputs], self.labels, steps.axis_names)
 
 
 def written(steps: Steps, lines: Sequence[Step]) -> list[DerivedLine]:
@@ -211,30 +240,16 @@ def _scattered(t: Term) -> tuple[Any, Term] | None:
     return None
 
 
-def _names(text: str) -> list[str]:
-    """The names in a source text, in their order."""
-    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
-    return [node.id for node in sorted(found, key=lambda node: (node.lineno, node.col_offset))]
-
-
-def _compiled(source: str) -> dict[str, Any]:
-    filename = f"<derived {next(_numbers)}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    namespace: dict[str, Any] = {"np": np}
-    exec(compile(source, filename, "exec"), namespace)
-    return namespace
-
-
 def as_derivation(forward: Forward, steps: Steps, lines: Sequence[DerivedLine]) -> Derivation:
     """The lines as a Derivation."""
     derivation = Derivation(forward.function, **forward.shapes)
     allowed = {*steps.values, *(f"d{k}" for k in steps.values)}
     for line in lines:
         own = f"d{line.target}"
-        parameters = [k for k in dict.fromkeys(_names(line.text)) if k in allowed and k != own]
+        parameters = [k for k in dict.fromkeys(names_of(line.text)) if k in allowed and k != own]
         body = f"return {line.text}" if line.is_expression else f"{line.text}\nreturn {own}"
         text = "\n".join("    " + part for part in body.splitlines())
-        function = _compiled(f"def {own}({', '.join(parameters)}):\n{text}\n")[own]
+        function = compiled(f"def {own}({', '.join(parameters)}):\n{text}\n")[own]
         derivation.line(of=line.target)(function)
     return derivation
 
@@ -260,14 +275,30 @@ def recorded_steps(forward: Forward) -> Steps:
     raise errors[-1]
 
 
-def derived(forward: Forward, all_steps: bool) -> Derived:
-    """The backward pass of a forward function."""
+def derived(
+    forward: Forward, all_steps: bool, prelude: Sequence[tuple[str, str]] = (), hidden: Collection[str] = (), *,
+    is_loss: bool = False,
+) -> Derived:  # fmt: skip
+    """The backward pass of a forward function.
+
+    Args:
+        forward: the function.
+        all_steps: whether every named value has a line.
+        prelude: values that are computed before the lines, with their source.
+        hidden: targets whose lines are not shown.
+        is_loss: whether the gradient of the result is 1, and is not written.
+
+    Raises:
+        ValueError: the backward pass cannot be written well.
+    """
     steps = recorded_steps(forward)
+    if is_loss:
+        a, dout = steps.algebra, name("dout", ())
+        steps.steps = [
+            Step(s.target, a.fit(rebuilt(a, s.term, {dout: a.number(1)}), s.term.shape), s.rules) for s in steps.steps
+        ]
     try:
         lines = written(steps, steps.steps if all_steps else shortened(steps))
-        return Derived(as_derivation(forward, steps, lines), steps, lines)
+        return Derived(as_derivation(forward, steps, lines), steps, lines, prelude, hidden)
     except CannotWrite as error:
         raise ValueError(f"{forward.name} has no backward pass that can be written well: {error}") from error
-
-
-_ = Mapping

@@ -132,7 +132,7 @@ class NumPySource:
         coefficient, factors = t.factors()
         means: list[Piece] = []
         if not loose:
-            loose_pieces = [self._factor(x, True).ndim for x in factors]
+            loose_pieces = [self.write(x, True).ndim for x in factors]
             if max(loose_pieces, default=0) >= len(t.shape):
                 loose = True
         factors = self._with_means(factors, means, loose)
@@ -140,7 +140,7 @@ class NumPySource:
         coefficient *= (-1) ** len(flipped)
         pieces, below = list(means), []
         for x, e in sorted(factors.items(), key=_order):
-            piece = self._plus(x, loose, -1) if x in flipped else self._factor(x, loose)
+            piece = self._plus(x, loose, -1) if x in flipped else self.write(x, loose)
             powered = self._powered(piece, abs(e))
             (pieces if e > 0 else below).append(powered)
         ndim = max((p.ndim for p in [*pieces, *below]), default=0)
@@ -149,7 +149,8 @@ class NumPySource:
             pieces.insert(0, Piece(number, ATOM, 0))
         if divisor:
             below.append(Piece(divisor, ATOM, 0))
-        above = " * ".join(p.within(PRODUCT if k == 0 else POWER) for k, p in enumerate(pieces)) or "1"
+        first = 1 if number else 0  # 2 * a @ b is (2 * a) @ b
+        above = " * ".join(p.within(PRODUCT if k <= first else POWER) for k, p in enumerate(pieces)) or "1"
         text = above
         if below:
             bottom = " * ".join(p.within(POWER) for p in below)
@@ -157,12 +158,6 @@ class NumPySource:
         if len(pieces) == 1 and not below and not sign:
             return pieces[0]._replace(ndim=ndim)
         return Piece(f"-{text}" if sign else text, PRODUCT, ndim)
-
-    def _factor(self, x: Term, loose: bool) -> Piece:
-        piece = self.write(x, loose)
-        if x.op == "matmul":
-            return piece
-        return piece
 
     def _with_means(self, factors: Mapping[Term, Fraction], means: list[Piece], loose: bool) -> dict[Term, Fraction]:
         """The factors without sums that are means together with the size of an axis; the means are appended."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -19,12 +18,13 @@ class TermLatex(Latex):
     """Writes terms. Sums show the letter of their axis, gradients are partial derivatives of L.
 
     Args:
+        targets: the values that have a gradient.
         labels: of values, by name.
         axes: letters of axes, by size.
     """
 
-    def __init__(self, labels: Mapping[str, str], axes: Mapping[int, str]) -> None:
-        self.labels, self.axes = labels, axes
+    def __init__(self, targets: Iterable[str], labels: Mapping[str, str], axes: Mapping[int, str]) -> None:
+        self.targets, self.labels, self.axes = frozenset(targets), labels, axes
 
     def step(self, target: str, t: Term) -> str:
         """The equation of one line."""
@@ -46,8 +46,7 @@ class TermLatex(Latex):
         """A term as an expression."""
         if t.op == "name":
             text = t.params[0]
-            is_gradient = text.startswith("d") and len(text) > 1 and t.params[0] not in self.labels
-            if is_gradient and text[1:] in self.targets:
+            if text.startswith("d") and text[1:] in self.targets:
                 return Name(f"∂{text[1:]}")
             return Name(self.labels.get(text, text))
         if t.op == "number":
@@ -74,8 +73,6 @@ class TermLatex(Latex):
         if t.op == "einsum":
             return Call("contract", operands, (f'"{t.params[0]}"',))
         return Call(t.op, operands, ())
-
-    targets: frozenset[str] = frozenset()
 
     def _product(self, t: Term) -> Expression:
         coefficient, factors = t.factors()
@@ -140,14 +137,10 @@ def _chained(factors: Sequence[Expression]) -> Expression | None:
     return e
 
 
-def align(lines: Sequence[Any], labels: Mapping[str, str], axes: Mapping[int, str]) -> str:
+def align(lines: Sequence[Any], notation: TermLatex) -> str:
     """The lines as rows of an `align*`, with the rules of each."""
-    notation = TermLatex(labels, axes)
     rows = []
     for line in lines:
         rules = rf" && \text{{{', '.join(line.rules)}}}" if line.rules else ""
         rows.append(f"{notation.gradient(line.target)} &= {notation.right_side(line.term)}{rules}")
     return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}\n"
-
-
-_ = math
