@@ -44,12 +44,25 @@ class Algebra:
         value = value.item() if isinstance(value, np.generic) else value
         if value in self.sizes and not shape:
             return Term("size", (), (int(value),))
-        if isinstance(value, float) and not shape:
-            for power in (Fraction(-1), HALF, -HALF):
-                for n in self.sizes:
-                    if math.isclose(value, float(n) ** float(power), rel_tol=1e-14) and not value.is_integer():
-                        return self.times([(Term("size", (), (n,)), power)])
+        if not shape and (found := self._by_sizes(value)) is not None:
+            return found
         return Term("number", (), (exact(value),), shape)
+
+    def _by_sizes(self, value: Any) -> Term | None:
+        """A number that is made of a size: n - 1, 2 / n, √n."""
+        size = {n: Term("size", (), (n,)) for n in self.sizes}
+        for n in self.sizes:
+            if isinstance(value, int) and value == n - 1 and n > 10:
+                return self.plus([(ONE, size[n]), (-ONE, self.number(1))])
+            if isinstance(value, float) and not value.is_integer():
+                for power in (HALF, -HALF):
+                    if math.isclose(value, float(n) ** float(power), rel_tol=1e-14):
+                        return self.times([(size[n], power)])
+                for below in (n, n - 1) if n > 10 else (n,):
+                    above = value * below
+                    if abs(above - round(above)) < 1e-12 and 0 < abs(above) < 5:
+                        return self.times([(self.number(below), -1)], Fraction(round(above)))
+        return None
 
     def define(self, name: Term, meaning: Term) -> None:
         """Write a value by its name from now on."""

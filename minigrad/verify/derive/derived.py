@@ -228,7 +228,8 @@ def _line_text(line: Step, source: NumPySource) -> str:
                 v = scatter.args[0] if factor is None else Term("times", (scatter.args[0],), (factor, (ONE,)), ())
                 text = source.write(scatter.args[0]).text
                 text = text if factor is None else f"{source.write(v).text}"
-                texts.append(f"np.add.at(d{line.target}, ({index}), {text})")
+                index = f"({index})" if len(scatter.params[0]) > 1 else index
+                texts.append(f"np.add.at(d{line.target}, {index}, {text})")
         return "\n".join(texts)
 
 

@@ -61,6 +61,8 @@ class NumPySource:
             piece: Piece = method(t, loose)
             return piece
         ndim = len(t.shape)
+        if t.op in ("normal_cdf", "erf"):
+            raise CannotWrite(f"NumPy has no function {t.op}; name the value of it with mg.name, and it is used by name")
         if t.op in COMPARISONS:
             left, right = (self.write(x, True) for x in t.args)
             return Piece(f"{left.within(SUM)} {COMPARISONS[t.op]} {right.within(SUM)}", COMPARISON, ndim)

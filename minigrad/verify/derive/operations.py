@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify.derive.algebra import HALF, Algebra, stripped, without_lead
-from minigrad.verify.derive.term import ONE, Term, mapped
+from minigrad.verify.derive.term import ONE, Term, mapped, names_in
 
 LARGEST = float(np.finfo(np.float64).max)
 
@@ -84,7 +84,21 @@ def _log(a: Algebra, x: Term) -> Term:
 
 
 def _exp(a: Algebra, x: Term) -> Term:
+    for part in x.args if x.op == "plus" else ():
+        coefficient, factors = part.factors()
+        inner = next(iter(factors), part)
+        if len(factors) == 1 and abs(coefficient) == 1 and stripped_axes(inner).op == "log":  # exp(x - log s) is exp(x) / s
+            rest = a.plus([(ONE, x), (-coefficient, inner)])
+            s = _reshape(a, (stripped_axes(inner).args[0],), (), inner.shape)
+            return a.times([(_exp(a, rest), 1), (s, coefficient)])
     return a.known(Term("exp", (stripped(x),), (), stripped(x).shape))
+
+
+def stripped_axes(t: Term) -> Term:
+    """The term without changes of its shape."""
+    while t.op in ("reshape", "broadcast_to"):
+        (t,) = t.args
+    return t
 
 
 def _sech_squared(a: Algebra, x: Term) -> Term:
@@ -203,7 +217,9 @@ def _sum_of(a: Algebra, t: Term, axes: tuple[int, ...]) -> Term:
         return best
     if (by_mean := _by_name_of_mean(a, best)) is not None:
         return by_mean
-    if t in a.meanings and (found := _by_meaning(a, t, axes)) is not None:
+    if (product := _as_matrix_product(a, t, axes, shape)) is not None:
+        return product
+    if t.op in ("name", "exp") and (found := _by_meaning(a, t, axes)) is not None:
         return found
     parts = a.expanded(ONE, t)
     if len(parts) > 1:
@@ -219,9 +235,7 @@ def _is_one_of_ties(a: Algebra, t: Term, axes: tuple[int, ...]) -> bool:
         return False
     x, y = (t if t.op == "equal" else t.args[0]).args
     for one, other in ((x, y), (y, x)):
-        meaning = stripped(a.meanings.get(other, other))
-        while meaning.op == "reshape":
-            (meaning,) = meaning.args
+        meaning = stripped_axes(a.meanings.get(other, other))
         if meaning.op in ("max", "min") and meaning.args[0] is one and meaning.params[0] == axes:
             note = f"where several elements are the {meaning.op}imum, each gets the whole gradient"
             if note not in a.notes:
@@ -233,8 +247,7 @@ def _is_one_of_ties(a: Algebra, t: Term, axes: tuple[int, ...]) -> bool:
 def _by_name_of_mean(a: Algebra, total: Term) -> Term | None:
     """Σx as N times the value that is called the mean of x."""
     for name, meaning in a.meanings.items():
-        while meaning.op == "reshape":
-            (meaning,) = meaning.args
+        meaning = stripped_axes(meaning)
         coefficient, factors = meaning.factors()
         rest = {t: e for t, e in factors.items() if t is not total}
         if factors.get(total) == 1 and all(t.op == "size" for t in rest):
@@ -244,12 +257,26 @@ def _by_name_of_mean(a: Algebra, total: Term) -> Term | None:
 
 
 def _by_meaning(a: Algebra, t: Term, axes: tuple[int, ...]) -> Term | None:
-    """The sum of a named value if its definition makes it a number: the sum of centered values is 0."""
-    coefficient, factors = a.meanings[t].factors()
-    with a.without(t):
-        total = summed(a, a.times([*factors.items()], coefficient), axes, t.shape)
-    total = stripped(total)
-    return total if total.op in ("number", "size") else None
+    """The sum if the definition of a named value makes it a number: the sum of centered values is 0."""
+    for name in [name for name in a.meanings if name.params[0] in names_in(t)]:
+        meaning = a.meanings[name]
+        with a.without(name):
+            total = stripped(summed(a, rebuilt(a, t, {name: meaning}), axes, t.shape))
+        if total.op in ("number", "size"):
+            return total
+    return None
+
+
+def _as_matrix_product(a: Algebra, t: Term, axes: tuple[int, ...], shape: tuple[int, ...]) -> Term | None:
+    """The product of a matrix with a vector for the sum of a matrix times a vector along the vector's axis."""
+    if t.op != "times" or t.params != (1, (1, 1)) or len(axes) > 1 or len(t.shape) != 2:
+        return None
+    for x, y in (t.args, t.args[::-1]):
+        v = y.args[0] if y.op == "reshape" and y.shape[1:] == (1,) else y
+        if x.shape == t.shape and len(v.shape) == 1 and (v is y) == (axes == (1,)):
+            product = (x, v) if axes == (1,) else (v, x)
+            return a.fit(_reshape(a, (_matmul(a, product, (), (t.shape[1 - axes[0]],)),), (), shape), shape)
+    return None
 
 
 def _reduced(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
@@ -270,6 +297,8 @@ def _reshape(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
         rest = a.times([(t, e) for t, e in factors.items() if t not in small])
         if rest.shape == x.shape:
             return a.times([(_reshape(a, (rest,), params, shape), 1), *small.items()], coefficient)
+    if x.op == "matmul" and (product := _vector_product(a, x, shape)) is not None:
+        return product
     if x.op == "broadcast_to" and without_lead(x.shape) == without_lead(shape):
         return a.fit(stripped(x), shape) if stripped(x).shape != shape else stripped(x)
     if x.op == "broadcast_to" and stripped(x).shape == ():
@@ -277,11 +306,28 @@ def _reshape(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
     return a.known(Term("reshape", (x,), (shape,), shape))
 
 
+def _vector_product(a: Algebra, x: Term, shape: tuple[int, ...]) -> Term | None:
+    """A @ v for (A @ v[:, None])[:, 0], and the same for a row."""
+    left, right = x.args
+    if shape == x.shape[:-1] and right.op == "reshape" and len(right.args[0].shape) == 1 and right.shape[-1:] == (1,):
+        return _matmul(a, (left, right.args[0]), (), shape)
+    if shape == x.shape[1:] and left.op == "reshape" and len(left.args[0].shape) == 1 and left.shape[:-1] == (1,):
+        return _matmul(a, (left.args[0], right), (), shape)
+    return None
+
+
 def _transpose(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
     (x,) = args
     axes = params[0]
     if axes == tuple(range(len(axes))):
         return x
+    if sum(n != 1 for n in x.shape) < 2:
+        return _reshape(a, (x,), (), shape)
+    if x.op == "times" and len(x.shape) == 2:
+        turned = [(_transpose(a, (_with_axes(a, t, 2),), (axes,), _with_axes(a, t, 2).shape[::-1]), e)
+                  for t, e in zip(x.args, x.params[1], strict=True)]  # fmt: skip
+        if (other := a.times(turned, x.params[0], shape)).cost <= x.cost:
+            return other
     if x.op == "transpose":
         return _transpose(a, x.args, (tuple(x.params[0][k] for k in axes),), shape)
     coefficient, factors = x.factors()
@@ -297,6 +343,11 @@ def _transpose(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
     return a.known(Term("transpose", (x,), (axes,), shape))
 
 
+def _with_axes(a: Algebra, t: Term, count: int) -> Term:
+    shape = (1,) * (count - len(t.shape)) + t.shape
+    return Term("reshape", (t,), (shape,), shape) if t.shape and t.shape != shape else t if t.shape else a.fit(t, (1, 1))
+
+
 def transposed(a: Algebra, x: Term) -> Term:
     """The matrix transpose."""
     n = len(x.shape)
@@ -309,6 +360,8 @@ def _matmul(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
     outside: list[tuple[Term, Any]] = []
     coefficient: Any = ONE
     operands = []
+    if all(len(x.shape) > 1 for x in args) and args[0].shape[-1] == 1:
+        return a.times([(x, 1) for x in args], ONE, shape)
     for x in args:
         c, factors = x.factors()
         small = {t: e for t, e in factors.items() if t.shape == ()}

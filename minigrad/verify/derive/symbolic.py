@@ -157,6 +157,8 @@ def _function(a: Algebra, function: Any, args: Any, kwargs: Any, value: Any) -> 
     shape, name = np.shape(value), function.__name__
     if function in FILLED:
         return a.number(FILLED[function], shape)
+    if name in ("isneginf", "isposinf"):
+        return a.number(0, shape)
     if function is np.full_like:
         return a.fit(term_of(a, args[1]), shape)
     if function in BY_FUNCTION or function is np.mean:
@@ -199,9 +201,24 @@ def _function(a: Algebra, function: Any, args: Any, kwargs: Any, value: Any) -> 
 def getitem(a: Algebra, x: Symbolic, index: Any, shape: tuple[int, ...]) -> Term:
     """x[index]; new axes and axes of size 1 are a matter of shape."""
     parts = index if isinstance(index, tuple) else (index,)
-    if all(p is None or p is Ellipsis or (isinstance(p, slice) and p == slice(None)) for p in parts):
+    if _is_reshape(parts, x.shape):
         return operation(a, "reshape", (x.term,), (shape,), shape)
     return Term("getitem", (x.term, *_index_terms(a, parts)), (_index_template(parts),), shape)
+
+
+def _is_reshape(parts: tuple[Any, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an index only adds axes of size 1, and removes such axes."""
+    left = list(shape)
+    given = [p for p in parts if p is not None]
+    if Ellipsis in [p for p in given if p is Ellipsis]:
+        k = next(k for k, p in enumerate(given) if p is Ellipsis)
+        given[k : k + 1] = [slice(None)] * (len(left) - len(given) + 1)
+    for p, n in zip(given, left, strict=False):
+        is_whole = isinstance(p, slice) and p == slice(None)
+        is_only = isinstance(p, (int, np.integer)) and not isinstance(p, bool) and n == 1
+        if not is_whole and not is_only:
+            return False
+    return True
 
 
 def _index_terms(a: Algebra, parts: tuple[Any, ...]) -> list[Term]:
@@ -240,7 +257,7 @@ class Primitives(Layer):
         return Symbolic(a, value, operation(a, p.name, terms, (), shape))
 
 
-ATOMS = ("sigmoid", "exp", "tanh")
+ATOMS = ("sigmoid", "exp", "tanh", "normal_cdf", "erf")  # the last two are no functions of NumPy
 
 
 def _mean(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
@@ -269,6 +286,8 @@ def _scatter(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Te
 
 def scattered(a: Algebra, v: Term, index: list[Term], template: tuple[Any, ...], shape: tuple[int, ...]) -> Term:
     """v written to an index of zeros; at a class for each row, the rows of the unit matrix times v."""
+    if not index and _is_reshape(template, shape):
+        return operation(a, "reshape", (v,), (shape,), shape)
     if template == ("array", "array") and len(shape) == 2 and index[0].op == "arange":
         one_hot = Term("one_hot", (index[1], a.number(shape[1])), (), shape)
         column = operation(a, "reshape", (v,), ((shape[0], 1),), (shape[0], 1))
@@ -300,4 +319,8 @@ WRITTEN: dict[str, Any] = {
     "reshape": _shape_of("reshape"),
     "getitem": lambda a, terms, params, shape, arrays: getitem(a, arrays[0], params["index"], shape),
     "logsumexp": _logsumexp,
+    "normal_pdf": lambda a, terms, params, shape, arrays: a.times(
+        [(operation(a, "gaussian", (a.times([(terms[0], 1), (a.number(2), -0.5)]),), (), shape), 1)],
+        1 / math.sqrt(2 * math.pi), shape,
+    ),
 }
