@@ -252,7 +252,8 @@ class Algebra:
             return chosen
         ordered = sorted(total.items(), key=lambda part: (part[0].op == "number", part[0].serial))
         sizes = {abs(c) for _, c in ordered}
-        first = ordered[-1] if ordered[-1][0].op == "number" else ordered[0]  # which is positive: 1 - p, x - mu
+        has_size = any(t.op == "size" for t in total)
+        first = ordered[-1] if ordered[-1][0].op == "number" and not has_size else ordered[0]  # is positive: 1 - p
         scale = (sizes.pop() if len(sizes) == 1 else 1) * (-1 if first[1] < 0 else 1)
         args = tuple(self._scaled(t, c / scale) for t, c in ordered)
         core = Term("plus", args, (), np.broadcast_shapes(*(t.shape for t in args)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from minigrad.engine.tape import ancestors
 from minigrad.verify.derivation.derivation import Derivation
 from minigrad.verify.derivation.derivation_report import DerivationReport
 from minigrad.verify.derivation.forward import OTHER_SIZES, Forward
@@ -18,11 +20,13 @@ from minigrad.verify.derive.shortening import shortened
 from minigrad.verify.derive.source_text import compiled, names_of
 from minigrad.verify.derive.steps import Step, Steps, steps_of
 from minigrad.verify.derive.symbolic import CannotWrite
-from minigrad.verify.derive.term import ONE, Term, name
+from minigrad.verify.derive.term import ONE, Term, mapped, name
 from minigrad.verify.derive.term_latex import TermLatex, align
 
 # Sizes of axes while terms are derived: large primes, as a number such as 3 or 4 in a formula is rarely a size then.
 LARGE_SIZES = {7: 17, 5: 13, 4: 11, 3: 19, 11: 23, 13: 29}
+LONG = 60  # characters: in a longer line, parts that occur twice get a line of their own if that is shorter
+FEW = 16  # nodes: a sum over so short a loop may come out as one expression
 
 
 @dataclass
@@ -213,7 +217,8 @@ def _line_text(line: Step, source: NumPySource) -> str:
     """The text of a line; a value that is written to an index needs statements."""
     t = line.term
     try:
-        return source.line(t)
+        text = source.line(t)
+        return text if len(text) < LONG else _with_letters(line, source, text)
     except CannotWrite:
         terms = t.args if t.op == "plus" else (t,)
         rest = tuple(x for x in terms if _scattered(x) is None)
@@ -228,9 +233,39 @@ def _line_text(line: Step, source: NumPySource) -> str:
                 v = scatter.args[0] if factor is None else Term("times", (scatter.args[0],), (factor, (ONE,)), ())
                 text = source.write(scatter.args[0]).text
                 text = text if factor is None else f"{source.write(v).text}"
-                index = f"({index})" if len(scatter.params[0]) > 1 else index
+                template = scatter.params[0]
+                if not any(isinstance(p, str) for p in template):
+                    texts.append(f"d{line.target}[{index}] += {text}")
+                    continue
+                has_slices = not all(isinstance(p, str) for p in template)
+                index = f"np.s_[{index}]" if has_slices else f"({index})" if len(template) > 1 else index
                 texts.append(f"np.add.at(d{line.target}, {index}, {text})")
         return "\n".join(texts)
+
+
+def _with_letters(line: Step, source: NumPySource, text: str) -> str:
+    """The text with letters for parts that occur more than once, if that is shorter."""
+    t, lines = line.term, []
+    letters = [x for x in "stuqrabc" if x not in source.shapes and x not in names_of(text)]
+    for letter in letters[:2]:
+        uses = Counter(x for x in _parts(t) if x.op not in ("name", "number", "size") and x.cost > 4)
+        part = max(uses, key=lambda x: ((uses[x] - 1) * x.cost, x.cost), default=None)
+        if part is None or uses[part] < 2:
+            break
+        lines.append(f"{letter} = {source.line(part)}")
+        t = replaced(t, part, name(letter, part.shape))
+    shorter = "\n".join([*lines, f"d{line.target} = {source.line(t)}"])
+    return shorter if lines and len(shorter) < len(text) else text
+
+
+def _parts(t: Term) -> list[Term]:
+    """The parts of a term, each as often as it is written."""
+    return [t, *(part for x in t.args for part in _parts(x))]
+
+
+def replaced(t: Term, part: Term, new: Term) -> Term:
+    """The term with a part replaced, and nothing else changed."""
+    return mapped(t, lambda x, args: new if x is part else Term(x.op, args, x.params, x.shape))
 
 
 def _scattered(t: Term) -> tuple[Any, Term] | None:
@@ -255,27 +290,6 @@ def as_derivation(forward: Forward, steps: Steps, lines: Sequence[DerivedLine]) 
     return derivation
 
 
-def recorded_steps(forward: Forward) -> Steps:
-    """The steps at large sizes, or at the usual ones if the function requires them.
-
-    Raises:
-        ValueError: the backward pass cannot be written; the message says why.
-    """
-    rng = np.random.default_rng(0)
-    errors: list[Exception] = []
-    for axes in ({axis: LARGE_SIZES[n] for axis, n in forward.axes.items()}, forward.axes):
-        try:
-            steps = steps_of(forward, forward.arguments({}, rng, axes))
-        except CannotWrite as error:
-            raise ValueError(f"{forward.name} has no backward pass that can be written well: {error}") from error
-        except (ValueError, IndexError, TypeError) as error:
-            errors.append(error)
-            continue
-        steps.axis_names = {n: axis for axis, n in axes.items()}
-        return steps
-    raise errors[-1]
-
-
 def derived(
     forward: Forward, all_steps: bool, prelude: Sequence[tuple[str, str]] = (), hidden: Collection[str] = (), *,
     is_loss: bool = False,
@@ -290,16 +304,47 @@ def derived(
         is_loss: whether the gradient of the result is 1, and is not written.
 
     Raises:
-        ValueError: the backward pass cannot be written well.
+        ValueError: the backward pass cannot be written well; the message says why.
+        ArithmeticError: a derived line is wrong.
     """
-    steps = recorded_steps(forward)
-    if is_loss:
-        a, dout = steps.algebra, name("dout", ())
-        steps.steps = [
-            Step(s.target, a.fit(rebuilt(a, s.term, {dout: a.number(1)}), s.term.shape), s.rules) for s in steps.steps
-        ]
-    try:
-        lines = written(steps, steps.steps if all_steps else shortened(steps))
-        return Derived(as_derivation(forward, steps, lines), steps, lines, prelude, hidden)
-    except CannotWrite as error:
-        raise ValueError(f"{forward.name} has no backward pass that can be written well: {error}") from error
+    _refuse_loops(forward)
+    errors: list[Exception] = []
+    for sizes in (LARGE_SIZES, {}):
+        axes = {axis: sizes.get(n, n) for axis, n in forward.axes.items()}
+        try:
+            steps = steps_of(forward, forward.arguments({}, np.random.default_rng(0), axes))
+            steps.axis_names = {n: axis for axis, n in axes.items()}
+            if is_loss:
+                _without_gradient_of_result(steps)
+            lines = written(steps, steps.steps if all_steps else shortened(steps))
+            return Derived(as_derivation(forward, steps, lines), steps, lines, prelude, hidden)
+        except CannotWrite as error:
+            raise ValueError(f"{forward.name} has no backward pass that can be written well: {error}") from error
+        except (ValueError, IndexError, TypeError, ArithmeticError) as error:  # the function requires its sizes
+            errors.append(error)
+    raise errors[-1]
+
+
+def _without_gradient_of_result(steps: Steps) -> None:
+    a, dout = steps.algebra, name("dout", ())
+    for step in steps.steps:
+        step.term = a.fit(rebuilt(a, step.term, {dout: a.number(1)}), step.term.shape)
+
+
+def _refuse_loops(forward: Forward) -> None:
+    """Raise ValueError if the number of operations depends on the sizes of axes, unless it is a sum of few terms."""
+    counts = []
+    for sizes in ({}, OTHER_SIZES):
+        axes = {axis: sizes.get(n, n) for axis, n in forward.axes.items()}
+        try:
+            run = forward.run(forward.arguments({}, np.random.default_rng(0), axes))
+        except (ValueError, IndexError, TypeError, np.linalg.LinAlgError):
+            return
+        nodes = [run.tensors[k].node for k in run.outputs]
+        counts.append((len(ancestors([node for node in nodes if node is not None])[0]), len(run.named)))
+    if counts[0] != counts[1] and (counts[0][1] != counts[1][1] or counts[0][0] > FEW):
+        raise ValueError(
+            f"{forward.name} has no backward pass that can be written well: the number of its operations depends on the "
+            f"size of an axis ({counts[0][0]} at one size, {counts[1][0]} at another), as in a loop along an axis. Give "
+            'that axis a fixed size, x="N 3 D", and its steps are written one by one; or derive the body of the loop'
+        )

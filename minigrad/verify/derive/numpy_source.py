@@ -376,7 +376,8 @@ class NumPySource:
         end = t.shape[axis] - stop
         after = str(end) if end < 5 else f"{self.size_text(t.shape[axis])} - {self._bound(stop)}"
         widths = ", ".join(f"({start}, {after})" if k == axis else "(0, 0)" for k in range(len(t.shape)))
-        return Piece(f"np.pad({self.write(v).text}, ({widths}))", ATOM, len(t.shape))
+        widths = f"({widths})" if len(t.shape) > 1 else widths
+        return Piece(f"np.pad({self.write(v).text}, {widths})", ATOM, len(t.shape))
 
     def _joined(self, t: Term) -> Piece | None:
         """Values written next to each other along an axis, as one array."""

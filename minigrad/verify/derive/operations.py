@@ -235,7 +235,7 @@ def _is_one_of_ties(a: Algebra, t: Term, axes: tuple[int, ...]) -> bool:
         return False
     x, y = (t if t.op == "equal" else t.args[0]).args
     for one, other in ((x, y), (y, x)):
-        meaning = stripped_axes(a.meanings.get(other, other))
+        meaning = stripped_axes(a.meanings.get(stripped_axes(other), other))
         if meaning.op in ("max", "min") and meaning.args[0] is one and meaning.params[0] == axes:
             note = f"where several elements are the {meaning.op}imum, each gets the whole gradient"
             if note not in a.notes:
