@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from minigrad.drawing.chain_rule import to_latex
     from minigrad.drawing.table import tape_table
     from minigrad.training import fit
+    from minigrad.verify.derive.deriving import derive
     from minigrad.util.gc_tuning import tune_gc
     from minigrad.util.malloc_tuning import tune_malloc
 
@@ -92,6 +93,7 @@ _SUBMODULES = (
 )  # fmt: skip
 _FUNCTIONS = {
     "compile": "compiler",
+    "derive": "verify.derive.deriving",
     "detect_anomaly": "diagnostics",
     "draw": "drawing",
     "fit": "training",

@@ -19,6 +19,11 @@ from minigrad.verify.derive.term import ONE, Term
 Factors = dict[Term, Fraction]
 HALF = Fraction(1, 2)
 EXPANDED = 24  # the most terms of an expanded product
+MOST = 300_000  # products that are built before giving up
+
+
+class CannotWrite(Exception):
+    """Something of which no NumPy source can be written."""
 
 
 class Algebra:
@@ -34,6 +39,7 @@ class Algebra:
         self.meanings: dict[Term, Term] = {}  # from a name to what is computed
         self.products: list[tuple[Term, Any, Factors]] = []  # names that are products
         self.notes: list[str] = []
+        self.products_built = 0
 
     # Leaves
 
@@ -90,6 +96,9 @@ class Algebra:
 
     def times(self, parts: Sequence[tuple[Term, Any]], coefficient: Any = ONE, shape: Any = None) -> Term:
         """A product of powers."""
+        self.products_built += 1
+        if self.products_built > MOST:
+            raise CannotWrite("its formulas become too long; give intermediate values names with mg.name")
         if shape is None:
             shape = np.broadcast_shapes(*(t.shape for t, _ in parts)) if parts else ()
         factors: Factors = {}

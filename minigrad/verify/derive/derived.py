@@ -14,17 +14,19 @@ from minigrad.engine.tape import ancestors
 from minigrad.verify.derivation.derivation import Derivation
 from minigrad.verify.derivation.derivation_report import DerivationReport
 from minigrad.verify.derivation.forward import OTHER_SIZES, Forward
+from minigrad.verify.derive.algebra import CannotWrite
+from minigrad.verify.derive.integer_inputs import Integers, arguments_at
 from minigrad.verify.derive.numpy_source import NumPySource
 from minigrad.verify.derive.operations import rebuilt
 from minigrad.verify.derive.shortening import shortened
 from minigrad.verify.derive.source_text import compiled, names_of
 from minigrad.verify.derive.steps import Step, Steps, steps_of
-from minigrad.verify.derive.symbolic import CannotWrite
 from minigrad.verify.derive.term import ONE, Term, mapped, name
 from minigrad.verify.derive.term_latex import TermLatex, align
 
 # Sizes of axes while terms are derived: large primes, as a number such as 3 or 4 in a formula is rarely a size then.
 LARGE_SIZES = {7: 17, 5: 13, 4: 11, 3: 19, 11: 23, 13: 29}
+LETTERS = "stuqrabc"  # of parts that occur more than once
 LONG = 60  # characters: in a longer line, parts that occur twice get a line of their own if that is shorter
 FEW = 16  # nodes: a sum over so short a loop may come out as one expression
 
@@ -104,10 +106,10 @@ class Derived:
             options.setdefault("exact", True)
         reports = [self.derivation.check(**options)]
         forward = self.derivation.forward
-        if forward.axes and all(isinstance(forward.shapes.get(k), str) for k in forward.inputs):
+        if forward.axes and all(isinstance(forward.shapes.get(k), (str, Integers)) for k in forward.inputs):
             axes = {axis: OTHER_SIZES[size] for axis, size in forward.axes.items()}
             try:
-                other = forward.arguments({}, np.random.default_rng(1), axes)
+                other = arguments_at(forward, axes, 1)
                 forward.run(other, record=False)
             except (ValueError, IndexError, TypeError):  # the function requires its sizes
                 other = {}
@@ -171,7 +173,7 @@ class Derived:
         for line in self.lines:
             new[name(f"d{line.target}", line.term.shape)] = name(f"{prefix}{line.target}", line.term.shape)
         terms = [(line.target, a.fit(rebuilt(a, line.term, new), line.term.shape)) for line in self.lines]
-        return {target: _line_text(Step(target, t, []), NumPySource(shapes, [target])) for target, t in terms}
+        return {target: _line_text(Step(target, t, []), NumPySource(shapes, [target]), steps.values) for target, t in terms}
 
     def __str__(self) -> str:
         head = f"# {self.name}, {self._shown}: {len(self.lines)} {'lines' if len(self.lines) > 1 else 'line'}, proven"
@@ -207,18 +209,19 @@ def written(steps: Steps, lines: Sequence[Step]) -> list[DerivedLine]:
         CannotWrite: an operation has no NumPy source.
     """
     shapes = {k: t.shape for k, t in steps.values.items() if t.shape}
-    return [
-        DerivedLine(line.target, _line_text(line, NumPySource(shapes, [line.target, *shapes])), line.rules, line.term)
-        for line in lines
-    ]
+    derived_lines = []
+    for line in lines:
+        text = _line_text(line, NumPySource(shapes, [line.target, *shapes]), steps.values)
+        derived_lines.append(DerivedLine(line.target, text, line.rules, line.term))
+    return derived_lines
 
 
-def _line_text(line: Step, source: NumPySource) -> str:
+def _line_text(line: Step, source: NumPySource, taken: Collection[str]) -> str:
     """The text of a line; a value that is written to an index needs statements."""
     t = line.term
     try:
         text = source.line(t)
-        return text if len(text) < LONG else _with_letters(line, source, text)
+        return text if len(text) < LONG else _with_letters(line, source, text, taken)
     except CannotWrite:
         terms = t.args if t.op == "plus" else (t,)
         rest = tuple(x for x in terms if _scattered(x) is None)
@@ -243,10 +246,10 @@ def _line_text(line: Step, source: NumPySource) -> str:
         return "\n".join(texts)
 
 
-def _with_letters(line: Step, source: NumPySource, text: str) -> str:
+def _with_letters(line: Step, source: NumPySource, text: str, taken: Collection[str]) -> str:
     """The text with letters for parts that occur more than once, if that is shorter."""
     t, lines = line.term, []
-    letters = [x for x in "stuqrabc" if x not in source.shapes and x not in names_of(text)]
+    letters = [x for x in LETTERS if x not in taken and x not in names_of(text)]
     for letter in letters[:2]:
         uses = Counter(x for x in _parts(t) if x.op not in ("name", "number", "size") and x.cost > 4)
         part = max(uses, key=lambda x: ((uses[x] - 1) * x.cost, x.cost), default=None)
@@ -312,7 +315,7 @@ def derived(
     for sizes in (LARGE_SIZES, {}):
         axes = {axis: sizes.get(n, n) for axis, n in forward.axes.items()}
         try:
-            steps = steps_of(forward, forward.arguments({}, np.random.default_rng(0), axes))
+            steps = steps_of(forward, arguments_at(forward, axes))
             steps.axis_names = {n: axis for axis, n in axes.items()}
             if is_loss:
                 _without_gradient_of_result(steps)
@@ -337,7 +340,7 @@ def _refuse_loops(forward: Forward) -> None:
     for sizes in ({}, OTHER_SIZES):
         axes = {axis: sizes.get(n, n) for axis, n in forward.axes.items()}
         try:
-            run = forward.run(forward.arguments({}, np.random.default_rng(0), axes))
+            run = forward.run(arguments_at(forward, axes))
         except (ValueError, IndexError, TypeError, np.linalg.LinAlgError):
             return
         nodes = [run.tensors[k].node for k in run.outputs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from minigrad.verify.as_written.inputs import shapes_of
 from minigrad.verify.derivation.forward import Forward
 from minigrad.verify.derive.derived import Derived, derived
+from minigrad.verify.derive.integer_inputs import Integers
 from minigrad.verify.derive.second_order import second_order
 from minigrad.verify.pairs.instrument import Written
 from minigrad.verify.pairs.pair import is_float_array
@@ -51,65 +52,67 @@ def derive(f: Callable[..., Any], *arrays: Any, order: int = 1, all_steps: bool 
         dx = dh * (1 - h**2) @ w.T
         dw = x.T @ (dh * (1 - h**2))
     """
+    return derive_from(f, arrays, shapes, {}, order, all_steps)
+
+
+def derive_from(
+    f: Callable[..., Any], arrays: Sequence[Any], shapes: Mapping[str, Any], texts: Mapping[str, str], order: int,
+    all_steps: bool,
+) -> Derived:  # fmt: skip
+    """See derive. `texts` are shapes as on the command line: "N,D", or "N<C" for integers below C."""
     if order not in (1, 2):
         raise ValueError(f"derive(order={order}): the order is 1, for gradients, or 2, for products with the Hessian")
     forward = Forward(f, shapes)
-    for name, array in zip(forward.inputs, arrays, strict=False):
-        forward.shapes[name] = array
     if len(arrays) > len(forward.inputs):
         raise TypeError(f"derive({forward.name}): {len(arrays)} arrays for the inputs {', '.join(forward.inputs)}")
-    if any(k not in forward.shapes for k in forward.inputs):
-        forward.shapes.update(_shapes_in_code(forward))
-    unknown = [k for k in forward.inputs if k not in forward.shapes]
+    specs = {**dict(zip(forward.inputs, arrays, strict=False)), **shapes}
+    if any(k not in specs for k in forward.inputs):
+        specs = {**_shapes_in_code(forward, texts), **specs}
+    unknown = [k for k in forward.inputs if k not in specs]
     if unknown:
         raise TypeError(
-            f"derive({forward.name}): the shape of {unknown[0]!r} is not known; give it, {unknown[0]}=\"N D\", or an array"
+            f"derive({forward.name}): the shape of {unknown[0]!r} is not known. Give it, {unknown[0]}=\"N D\" or an array "
+            f"(on the command line, --input {unknown[0]}=N,D), or say it in the docstring, {unknown[0]}: (N, D)"
         )
     write = derived if order == 1 else second_order
-    general = _with_named_axes(forward)
+    general = _with_named_axes(forward, specs)
     if general is not None:
         with suppress(ValueError, IndexError, TypeError, ArithmeticError):
-            return write(general, all_steps)
-    return write(Forward(f, forward.shapes), all_steps)
+            return write(Forward(f, general), all_steps)
+    return write(_with_sizes(Forward(f, specs)), all_steps)
 
 
-def _shapes_in_code(forward: Forward) -> dict[str, Any]:
-    """The shapes that annotations, the docstring or the code of a function say."""
+def _with_sizes(forward: Forward) -> Forward:
+    for spec in forward.shapes.values():
+        if isinstance(spec, Integers):
+            spec.sizes = forward.axes
+    return forward
+
+
+def _shapes_in_code(forward: Forward, texts: Mapping[str, str]) -> dict[str, Any]:
+    """The shapes that annotations, the docstring or the code of a function say, or those in `texts`."""
     try:
-        found, sizes = shapes_of(Written(forward.function))
-    except (OSError, TypeError):
+        found, sizes = shapes_of(Written(forward.function), texts)
+    except (OSError, TypeError) as error:
+        if texts:
+            raise TypeError(f"derive({forward.name}): its source is not available") from error
         return {}
     shapes: dict[str, Any] = {}
     for name, shape in found.items():
-        if name not in forward.inputs or name in forward.shapes:
-            continue
-        axes = " ".join(str(sizes.get(axis, axis)) for axis in shape.axes)
-        shapes[name] = _integers(shape.axes, shape.below, sizes) if shape.is_integer else axes
+        if name in forward.inputs:
+            text = " ".join(str(sizes.get(axis, axis)) for axis in shape.axes)
+            shapes[name] = Integers(shape.axes, shape.below, sizes) if shape.is_integer else text
     return shapes
 
 
-def _integers(axes: tuple[str, ...], below: str | None, sizes: Mapping[str, int]) -> Callable[[np.random.Generator], Any]:
-    def draw(rng: np.random.Generator) -> Any:
-        bound = int(below) if below and below.isdigit() else sizes.get(below or "", 3)
-        return rng.integers(0, bound, tuple(int(axis) if axis.isdigit() else sizes.get(axis, 7) for axis in axes))
-
-    return draw
-
-
-def _with_named_axes(forward: Forward) -> Forward | None:
-    """The function with shapes whose axes have names, for example arrays: equal sizes are one axis. None if not needed."""
-    given = {k: forward.shapes[k] for k in forward.inputs}
-    if not any(is_float_array(np.asarray(v)) for v in given.values() if not isinstance(v, (str, tuple)) and not callable(v)):
+def _with_named_axes(forward: Forward, specs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The shapes with names of axes for example arrays: equal sizes are one axis. None if there are no such arrays."""
+    arrays = {k: np.asarray(specs[k]) for k in forward.inputs if not isinstance(specs[k], (str, tuple, Integers))}
+    if not arrays or any(callable(specs[k]) or not is_float_array(v) for k, v in arrays.items()):
         return None
-    if not all(isinstance(v, (str, tuple)) or is_float_array(np.asarray(v)) for v in given.values()):
-        return None
-    sizes = sorted({n for v in given.values() if not isinstance(v, (str, tuple)) for n in np.shape(v)} - {1}, reverse=True)
+    sizes = sorted({n for v in arrays.values() for n in v.shape} - {1}, reverse=True)
     if len(sizes) > len(LETTERS):
         return None
     letters = dict(zip(sizes, LETTERS, strict=False))
-    shapes = {
-        k: v if isinstance(v, (str, tuple)) else " ".join(letters.get(n, str(n)) for n in np.shape(v))
-        for k, v in given.items()
-    }
-    constants = {k: v for k, v in forward.shapes.items() if k not in forward.inputs}
-    return Forward(forward.function, {**shapes, **constants})
+    texts = {k: " ".join(letters.get(n, str(n)) for n in v.shape) for k, v in arrays.items()}
+    return {**specs, **texts}

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from minigrad.verify.derive.algebra import stripped, without_lead
-from minigrad.verify.derive.symbolic import CannotWrite
+from minigrad.verify.derive.algebra import CannotWrite, stripped, without_lead
 from minigrad.verify.derive.term import Term, names_in
 
 COMPARISON, SUM, PRODUCT, SIGN, POWER, ATOM = range(6)

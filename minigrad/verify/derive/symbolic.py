@@ -14,7 +14,7 @@ import numpy as np
 from minigrad.engine.intercept import Layer
 from minigrad.engine.primitive import DECLARED, Primitive
 from minigrad.util.duck_array import ArrayMethods, DuckArray, arrays_in, map_arrays
-from minigrad.verify.derive.algebra import Algebra
+from minigrad.verify.derive.algebra import Algebra, CannotWrite
 from minigrad.verify.derive.operations import ELEMENTWISE, operation
 from minigrad.verify.derive.term import ONE, Term
 
@@ -22,10 +22,6 @@ REDUCTIONS = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum:
 REDUCTIONS |= {np.logical_and: "all"}
 BY_FUNCTION = {np.sum: "sum", np.prod: "prod", np.max: "max", np.min: "min", np.any: "any", np.all: "all"}
 FILLED = {np.zeros_like: 0, np.ones_like: 1, np.zeros: 0, np.ones: 1}
-
-
-class CannotWrite(Exception):
-    """Something of which no NumPy source can be written."""
 
 
 class Symbolic(DuckArray, ArrayMethods):
