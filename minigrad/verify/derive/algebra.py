@@ -38,6 +38,8 @@ class Algebra:
         self.definitions: dict[Term, Term] = {}  # from what is computed to its name
         self.meanings: dict[Term, Term] = {}  # from a name to what is computed
         self.products: list[tuple[Term, Any, Factors]] = []  # names that are products
+        self.constants: dict[float, Term] = {}  # names of numbers
+        self.arrays: list[tuple[Any, Term]] = []  # names of arrays without a gradient
         self.notes: list[str] = []
         self.products_built = 0
 
@@ -48,6 +50,8 @@ class Algebra:
         if isinstance(value, (bool, np.bool_)):
             value = int(value)
         value = value.item() if isinstance(value, np.generic) else value
+        if not shape and value in self.constants:
+            return self.constants[value]
         if value in self.sizes and not shape:
             return Term("size", (), (int(value),))
         if not shape and (found := self._by_sizes(value)) is not None:

@@ -41,9 +41,13 @@ class NumPySource:
     Args:
         shapes: of the values that the line may name.
         first: the names whose shapes are preferred for sizes.
+        counts: names of numbers that are sizes.
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], first: Sequence[str] = ()) -> None:
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], first: Sequence[str] = (), counts: Mapping[int, str] | None = None
+    ) -> None:
+        self.counts = counts or {}
         self.shapes = {k: shapes[k] for k in [*first, *shapes] if k in shapes}
         self.first = list(first)
 
@@ -107,6 +111,8 @@ class NumPySource:
 
     def size_text(self, n: int) -> str:
         """The size of an axis, or the number of elements, of a value."""
+        if n in self.counts:
+            return self.counts[n]
         for k, shape in self.shapes.items():
             if shape and math.prod(shape) == n and len(shape) > 1:
                 return f"{k}.size"

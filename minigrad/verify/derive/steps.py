@@ -82,7 +82,7 @@ class _Recorded:
     def __init__(self, forward: Forward, arguments: Mapping[str, Any]) -> None:
         self.forward = forward
         inputs = [k for k in forward.inputs if is_float_array(arguments[k])]
-        self.algebra = a = Algebra(_sizes(arguments))
+        self.algebra = a = Algebra(_large(sizes_of(arguments)))
         self.tensors: dict[str, Tensor] = {}
         self.data: dict[str, Any] = {}
         self.steps = Steps(a, inputs, [], [], {}, {})
@@ -131,7 +131,7 @@ class _Recorded:
 
     def _name(self, text: str, data: Symbolic) -> None:
         """Write a value by its name from now on."""
-        self.algebra.sizes |= _sizes({text: data.value})
+        self.algebra.sizes |= _large(sizes_of({text: data.value}))
         term = name(text, data.shape)
         self.steps.values.setdefault(text, term)
         if data.term.op != "name":
@@ -178,14 +178,19 @@ def _term(a: Algebra, x: Any) -> Term:
     return x.term if isinstance(x, Symbolic) else a.number(x)
 
 
-def _sizes(arguments: Mapping[str, Any]) -> set[int]:
-    """The sizes of axes, and products of sizes of one array, that are larger than usual numbers in formulas."""
+def sizes_of(arguments: Mapping[str, Any]) -> set[int]:
+    """The sizes of axes, and products of sizes of one array."""
     sizes = set()
     for value in arguments.values():
         shape = np.shape(value)
         for count in range(1, len(shape) + 1):
             for axes in itertools.combinations(shape, count):
                 sizes.add(math.prod(axes))
+    return sizes
+
+
+def _large(sizes: set[int]) -> set[int]:
+    """Sizes that are larger than usual numbers in formulas."""
     return {n for n in sizes if n > 4}
 
 

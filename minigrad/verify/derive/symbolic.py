@@ -110,6 +110,9 @@ def term_of(a: Algebra, x: Any) -> Term:
     value = np.asarray(x)
     if value.ndim == 0:
         return a.number(x if isinstance(x, (int, float)) else value.item())
+    for known, term in a.arrays:
+        if np.array_equal(known, value):
+            return term
     if value.size and np.all(value == value.flat[0]):
         return a.fit(a.number(value.flat[0].item()), value.shape)
     if value.ndim == 1 and value.dtype.kind in "iu" and np.array_equal(value, np.arange(value.size)):
@@ -285,7 +288,7 @@ def scattered(a: Algebra, v: Term, index: list[Term], template: tuple[Any, ...],
     if not index and _is_reshape(template, shape):
         return operation(a, "reshape", (v,), (shape,), shape)
     if template == ("array", "array") and len(shape) == 2 and index[0].op == "arange":
-        one_hot = Term("one_hot", (index[1], a.number(shape[1])), (), shape)
+        one_hot = Term("one_hot", (index[1], Term("size", (), (shape[1],))), (), shape)
         column = operation(a, "reshape", (v,), ((shape[0], 1),), (shape[0], 1))
         return a.times([(column, 1), (one_hot, 1)], ONE, shape)
     return operation(a, "scatter", (v, *index), (template,), shape)
