@@ -78,7 +78,7 @@ class _Derivation:
 
     def __init__(self, place: Place, outcome: Outcome, event: Event, smallest: int) -> None:
         self.forward, self.target = place.forward, event.version
-        self.known = dict(_reachable(place.environment))
+        self.known = dict(sorted(_reachable(place.environment), key=lambda part: not part[0].isidentifier()))
         sizes = {n for v in self.forward.plain.versions for n in sizes_of({"": v.value}) if n > smallest}
         self.algebra = Algebra(sizes)
         for k, x in self.known.items():

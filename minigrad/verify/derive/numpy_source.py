@@ -466,12 +466,12 @@ def _order(part: tuple[Term, Fraction]) -> tuple[int, int]:
 def _flipped(factors: Mapping[Term, Fraction], is_negative: bool) -> list[Term]:
     """The sums that are written with the other sign: p - 1 as 1 - p, if the sign of the product allows it."""
     odd = [x for x, e in factors.items() if x.op == "plus" and e.denominator == 1 and e % 2 == 1]
-    wanted = [x for x in odd if any(y.op == "number" and y.params[0] < 0 for y in x.args)]
-    if len(wanted) % 2 == is_negative:
-        return wanted
+    preferred = [x for x in odd if any(y.op == "number" and y.params[0] < 0 for y in x.args)]
+    if len(preferred) % 2 == is_negative:
+        return preferred
     if is_negative:
         return [x for x in odd if any(y.factors()[0] < 0 for y in x.args)][:1]
-    return wanted[1:]
+    return preferred[1:]
 
 
 def _plus_order(part: tuple[int, Term], sign: int) -> tuple[bool, bool]:
