@@ -23,8 +23,9 @@ from minigrad.verify.as_written.forward_values import ForwardPass, Recorder, Ver
 from minigrad.verify.as_written.written_lines import Event, Outcome
 from minigrad.verify.derive.algebra import Algebra
 from minigrad.verify.derive.numpy_source import NumPySource
+from minigrad.verify.derive.primitives import Primitives
 from minigrad.verify.derive.steps import sizes_of
-from minigrad.verify.derive.symbolic import Primitives, Symbolic
+from minigrad.verify.derive.symbolic import Symbolic
 from minigrad.verify.derive.term import ONE, Term, name, names_in
 from minigrad.verify.pairs.pair import is_float_array
 
@@ -88,7 +89,9 @@ class _Derivation:
                 self.algebra.arrays.append((x, name(k, x.shape)))
         values = {v.order: k for v in self.forward.plain.versions if (k := self._value_name(v)) is not None}
         self.gradients = {
-            v.order: k for e in outcome.events[: event.order] if (v := e.version) and (k := self._gradient_name(v, e.path))
+            v.order: k
+            for e in outcome.events[: event.order]
+            if (v := e.version) and (k := self._gradient_name(v, e.path))
         }
         self.recorder = _SymbolicRecorder(self.forward, self.algebra, values, self.known)
 

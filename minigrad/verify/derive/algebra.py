@@ -14,16 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.verify.derive.factors import (
+    CannotWrite,
+    Factors,
+    exact,
+    exponential_in,
+    is_root,
+    powered,
+    stripped,
+    without_lead,
+)
 from minigrad.verify.derive.term import ONE, Term
 
-Factors = dict[Term, Fraction]
 HALF = Fraction(1, 2)
 EXPANDED = 24  # the most terms of an expanded product
 MOST = 300_000  # products that are built before giving up
-
-
-class CannotWrite(Exception):
-    """Something of which no NumPy source can be written."""
 
 
 class Algebra:
@@ -137,7 +142,7 @@ class Algebra:
             return coefficient * powered(t.params[0], exponent)
         if t.op == "times":
             inner, parts = t.factors()
-            can_split = exponent.denominator == 1 or (len(parts) == 1 and inner == 1 and _is_root(parts))
+            can_split = exponent.denominator == 1 or (len(parts) == 1 and inner == 1 and is_root(parts))
             sizes = {x: e for x, e in parts.items() if x.op == "size"}
             if can_split:
                 coefficient = coefficient * powered(inner, exponent)
@@ -161,7 +166,7 @@ class Algebra:
         coefficient: Any = ONE
         for t in [*factors]:
             if t.op == "plus" and factors.get(t, 0) < 0 and factors[t].denominator == 1:
-                power = _exponential_in(t)
+                power = exponential_in(t)
                 if power is not None:  # 1 / (1 + exp(-x))
                     s = self.known(Term("sigmoid", (self.times([(power, 1)], -ONE),), (), t.shape))
                     factors[s] = factors.get(s, Fraction(0)) - factors.pop(t)
@@ -255,7 +260,7 @@ class Algebra:
         if not total:
             return Term("number", (), (Fraction(0),))
         if len(total) == 1:
-            (t, c), = total.items()
+            ((t, c),) = total.items()
             return self.times([(t, 1)], c)
         common = self._common([t.factors()[1] for t in total])
         if common:
@@ -342,45 +347,3 @@ class Algebra:
     def known(self, t: Term) -> Term:
         """The name of a value that has one."""
         return self.definitions.get(t, t)
-
-
-def exact(value: Any) -> Any:
-    """A number as a fraction if it is a simple one."""
-    if isinstance(value, int):
-        return Fraction(value)
-    if isinstance(value, float) and math.isfinite(value):
-        simple = Fraction(value).limit_denominator(64)
-        return simple if float(simple) == value else value
-    return value
-
-
-def powered(value: Any, exponent: Fraction) -> Any:
-    """A power of a number, exact where it can be."""
-    if exponent.denominator == 1 and isinstance(value, Fraction):
-        return value ** int(exponent)
-    root = exact(float(value) ** float(exponent))
-    return root
-
-
-def stripped(t: Term) -> Term:
-    """The term without what only spreads it, or adds and removes leading axes of size 1."""
-    while t.op == "broadcast_to" or (t.op == "reshape" and without_lead(t.shape) == without_lead(t.args[0].shape)):
-        t = t.args[0]
-    return Term("number", (), t.params) if t.op == "number" and t.shape else t
-
-
-def without_lead(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without leading axes of size 1."""
-    k = next((k for k, n in enumerate(shape) if n != 1), len(shape))
-    return shape[k:]
-
-
-def _is_root(parts: Factors) -> bool:
-    return all(e.denominator > 1 for e in parts.values())
-
-
-def _exponential_in(t: Term) -> Term | None:
-    """The u in 1 + exp(u)."""
-    ones = [x for x in t.args if x.op == "number" and x.params[0] == 1]
-    powers = [x for x in t.args if x.op == "exp"]
-    return powers[0].args[0] if len(t.args) == 2 and ones and powers else None

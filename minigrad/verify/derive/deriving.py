@@ -71,7 +71,7 @@ def derive_from(
     unknown = [k for k in forward.inputs if k not in specs]
     if unknown:
         raise TypeError(
-            f"derive({forward.name}): the shape of {unknown[0]!r} is not known. Give it, {unknown[0]}=\"N D\" or an array "
+            f'derive({forward.name}): the shape of {unknown[0]!r} is not known. Give it, {unknown[0]}="N D" or an array '
             f"(on the command line, --input {unknown[0]}=N,D), or say it in the docstring, {unknown[0]}: (N, D)"
         )
     write = derived if order == 1 else second_order

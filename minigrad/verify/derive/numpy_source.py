@@ -7,35 +7,34 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
 
-from minigrad.verify.derive.algebra import CannotWrite, stripped, without_lead
+from minigrad.verify.derive.factors import CannotWrite, stripped, without_lead
+from minigrad.verify.derive.indexed_source import COMPARISONS, IndexedSource
+from minigrad.verify.derive.source_pieces import (
+    ATOM,
+    COMPARISON,
+    POWER,
+    PRODUCT,
+    SIGN,
+    SUM,
+    Piece,
+    flipped_sums,
+    index_of_ones,
+    number_parts,
+    number_text,
+    order_of,
+    plus_order,
+)  # fmt: skip
 from minigrad.verify.derive.term import Term, names_in
 
-COMPARISON, SUM, PRODUCT, SIGN, POWER, ATOM = range(6)
-COMPARISONS = {"equal": "==", "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">="}
-NEGATED = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 LOGIC = {"bitwise_and": "&", "logical_and": "&", "bitwise_or": "|", "logical_or": "|"}
 NAMES = {"absolute": "abs", "cumulative_sum": "cumsum"}
 METHODS = ("sum", "prod", "max", "min", "any", "all")
 
 
-class Piece(NamedTuple):
-    """A text, its precedence, and the number of axes of its value."""
-
-    text: str
-    precedence: int
-    ndim: int
-
-    def within(self, precedence: int) -> str:
-        """The text in a place that requires a precedence."""
-        return self.text if self.precedence >= precedence else f"({self.text})"
-
-
-class NumPySource:
+class NumPySource(IndexedSource):
     """Writes the terms of one line.
 
     Args:
@@ -65,7 +64,9 @@ class NumPySource:
             return piece
         ndim = len(t.shape)
         if t.op in ("normal_cdf", "erf"):
-            raise CannotWrite(f"NumPy has no function {t.op}; name the value of it with mg.name, and it is used by name")
+            raise CannotWrite(
+                f"NumPy has no function {t.op}; name the value of it with mg.name, and it is used by name"
+            )
         if t.op in COMPARISONS:
             left, right = (self.write(x, True) for x in t.args)
             return Piece(f"{left.within(SUM)} {COMPARISONS[t.op]} {right.within(SUM)}", COMPARISON, ndim)
@@ -143,15 +144,15 @@ class NumPySource:
             if max(loose_pieces, default=0) >= len(t.shape):
                 loose = True
         factors = self._with_means(factors, means, loose)
-        flipped = _flipped(factors, coefficient < 0)
+        flipped = flipped_sums(factors, coefficient < 0)
         coefficient *= (-1) ** len(flipped)
         pieces, below = list(means), []
-        for x, e in sorted(factors.items(), key=_order):
+        for x, e in sorted(factors.items(), key=order_of):
             piece = self._plus(x, loose, -1) if x in flipped else self.write(x, loose)
             powered = self._powered(piece, abs(e))
             (pieces if e > 0 else below).append(powered)
         ndim = max((p.ndim for p in [*pieces, *below]), default=0)
-        sign, number, divisor = _number_parts(coefficient)
+        sign, number, divisor = number_parts(coefficient)
         if number:
             pieces.insert(0, Piece(number, ATOM, 0))
         if divisor:
@@ -194,7 +195,7 @@ class NumPySource:
         text, ndim = "", 0
         is_loose = loose or max((self.write(x, True).ndim for x in t.args), default=0) >= len(t.shape)
         terms = [(sign, x) for x in t.args]
-        terms.sort(key=lambda part: _plus_order(part, sign))
+        terms.sort(key=lambda part: plus_order(part, sign))
         for s, x in terms:
             piece = self.write(x, is_loose)
             ndim = max(ndim, piece.ndim)
@@ -208,28 +209,6 @@ class NumPySource:
             else:
                 text = f"-{body}" if is_minus else body
         return Piece(text, SUM, ndim)
-
-    def _rolled(self, t: Term) -> Piece | None:
-        """Terms that differ only in numbers which grow from one to the next, as a sum over k."""
-        n = len(t.args)
-        if n < 3:
-            return None
-        texts = [self.write(x).text for x in t.args]
-        found = []
-        for ordered in (texts, texts[::-1]):
-            parts = [re.split(r"(?<![\w.])(\d+)(?![\w.])", text) for text in ordered]
-            if any(len(p) != len(parts[0]) or p[::2] != parts[0][::2] for p in parts):
-                return None
-            numbers = [[int(p[i]) for p in parts] for i in range(1, len(parts[0]), 2)]
-            steps = {column[1] - column[0] for column in numbers if column[1] != column[0]}
-            if not steps or not all(_is_even_progression(column) for column in numbers) or min(steps) < -1:
-                continue
-            count = self.size_text(n)
-            body = list(parts[0])
-            for i, column in enumerate(numbers):
-                body[2 * i + 1] = _progression_text(column[0], column[1] - column[0], n, count)
-            found.append(f"sum({''.join(body)} for k in range({count}))")
-        return Piece(min(found, key=len), ATOM, len(t.shape)) if found else None
 
     def _matmul(self, t: Term, loose: bool) -> Piece:
         left, right = (self.write(x) for x in t.args)
@@ -263,7 +242,7 @@ class NumPySource:
                 index = ", ".join(["None"] * (len(t.shape) - piece.ndim))
                 return Piece(f"{piece.within(ATOM)}[{index}]", ATOM, len(t.shape))
         piece = self.write(x)
-        if (index := _index_of_ones(x.shape, t.shape)) is not None:
+        if (index := index_of_ones(x.shape, t.shape)) is not None:
             return Piece(f"{piece.within(ATOM)}[{index}]", ATOM, len(t.shape))
         text = self.shape_text(t.shape)
         text = text[1:-1] if text.startswith("(") else text
@@ -303,206 +282,3 @@ class NumPySource:
         if axes == (*range(n - 2), n - 1, n - 2):
             return Piece(f"np.swapaxes({self.write(x).text}, -1, -2)", ATOM, n)
         return Piece(f"{inside}.transpose({', '.join(map(str, axes))})", ATOM, n)
-
-    # Choices and indices
-
-    def _mask(self, t: Term, loose: bool) -> Piece:
-        (condition,) = t.args
-        piece = self.write(condition)
-        if t.params[0]:
-            return piece
-        if condition.op in COMPARISONS:
-            sign = COMPARISONS[condition.op]
-            return piece._replace(text=piece.text.replace(f" {sign} ", f" {NEGATED[sign]} ", 1))
-        return Piece(f"~{piece.within(ATOM)}", SIGN, piece.ndim)
-
-    def _where(self, t: Term, loose: bool) -> Piece:
-        pieces = [self.write(x, True) for x in t.args]
-        if max(p.ndim for p in pieces) < len(t.shape) and not loose:
-            pieces = [self.write(x) for x in t.args]
-        return Piece(f"np.where({', '.join(p.text for p in pieces)})", ATOM, max(p.ndim for p in pieces))
-
-    def _one_hot(self, t: Term, loose: bool) -> Piece:
-        classes, count = (self.write(x) for x in t.args)
-        return Piece(f"np.eye({count.text})[{classes.text}]", ATOM, 2)
-
-    def _arange(self, t: Term, loose: bool) -> Piece:
-        return Piece(f"np.arange({self.write(t.args[0]).text})", ATOM, 1)
-
-    def _eye(self, t: Term, loose: bool) -> Piece:
-        return Piece(f"np.eye({self.write(t.args[0]).text})", ATOM, 2)
-
-    def _sigmoid(self, t: Term, loose: bool) -> Piece:
-        (x,) = t.args
-        coefficient, factors = x.factors()
-        minus = Term("times", x.args, (-coefficient, x.params[1]), x.shape) if x.op == "times" else None
-        inside = self.write(minus).text if minus is not None else f"-{self.write(x).within(POWER)}"
-        return Piece(f"1 / (1 + np.exp({inside}))", PRODUCT, len(t.shape))
-
-    def _einsum(self, t: Term, loose: bool) -> Piece:
-        inside = ", ".join([f'"{t.params[0]}"', *(self.write(x).text for x in t.args)])
-        return Piece(f"np.einsum({inside})", ATOM, len(t.shape))
-
-    def _getitem(self, t: Term, loose: bool) -> Piece:
-        x, *arrays = t.args
-        return Piece(f"{self.write(x).within(ATOM)}[{self.index(t.params[0], arrays)}]", ATOM, len(t.shape))
-
-    def index(self, template: Sequence[Any], arrays: Sequence[Term]) -> str:
-        """An index as it stands between brackets."""
-        left = list(arrays)
-        parts = [self.write(left.pop(0)).text if isinstance(p, str) else self._index_part(p) for p in template]
-        return ", ".join(parts)
-
-    def _index_part(self, p: Any) -> str:
-        if isinstance(p, slice):
-            parts = ["" if n is None else self._bound(n) for n in (p.start, p.stop, p.step)]
-            return ":".join(parts if parts[2] else parts[:2])
-        return "..." if p is Ellipsis else "None" if p is None else self._bound(p)
-
-    def _bound(self, n: int) -> str:
-        return self.size_text(n) if n > 10 else str(n)
-
-    def _concatenate(self, t: Term, loose: bool, name: str = "concatenate") -> Piece:
-        parts = ", ".join(self.write(x).text for x in t.args)
-        return Piece(f"np.{name}([{parts}], axis={t.params[0]})", ATOM, len(t.shape))
-
-    def _stack(self, t: Term, loose: bool) -> Piece:
-        return self._concatenate(t, loose, "stack")
-
-    def _pad(self, t: Term, loose: bool) -> Piece:
-        return Piece(f"np.pad({self.write(t.args[0]).text}, {t.params[0]})", ATOM, len(t.shape))
-
-    def _scatter(self, t: Term, loose: bool) -> Piece:
-        v, *arrays = t.args
-        place = _slice_of(t)
-        if place is None or arrays:
-            raise CannotWrite("writing to an index within an expression")
-        axis, start, stop = place
-        end = t.shape[axis] - stop
-        after = str(end) if end < 5 else f"{self.size_text(t.shape[axis])} - {self._bound(stop)}"
-        widths = ", ".join(f"({start}, {after})" if k == axis else "(0, 0)" for k in range(len(t.shape)))
-        widths = f"({widths})" if len(t.shape) > 1 else widths
-        return Piece(f"np.pad({self.write(v).text}, {widths})", ATOM, len(t.shape))
-
-    def _joined(self, t: Term) -> Piece | None:
-        """Values written next to each other along an axis, as one array."""
-        places = [_slice_of(x) for x in t.args]
-        if any(place is None for place in places):
-            return None
-        parts = sorted(zip(places, t.args, strict=True), key=lambda part: part[0][1])
-        axis = parts[0][0][0]
-        edges = [0]
-        for (k, start, stop), _ in parts:
-            if k != axis or start != edges[-1]:
-                return None
-            edges.append(stop)
-        if edges[-1] != t.shape[axis]:
-            return None
-        inside = ", ".join(self.write(x.args[0]).text for _, x in parts)
-        return Piece(f"np.concatenate([{inside}], axis={axis})", ATOM, len(t.shape))
-
-    def _call(self, t: Term, loose: bool) -> Piece:
-        path, rest, kwargs = t.params
-        parts = [self.write(x).text for x in t.args] + [repr(x) for x in rest] + [f"{k}={v!r}" for k, v in kwargs]
-        return Piece(f"{path}({', '.join(parts)})", ATOM, len(t.shape))
-
-
-def _is_even_progression(column: Sequence[int]) -> bool:
-    return len({b - a for a, b in itertools.pairwise(column)}) == 1
-
-
-def _progression_text(first: int, step: int, n: int, count: str) -> str:
-    """The k-th number of a progression; n - 1 in terms of n."""
-    if not step:
-        return str(first)
-    start = f"{count} - 1" if first == n - 1 and step < 0 else str(first)
-    k = "k" if abs(step) == 1 else f"{abs(step)} * k"
-    if step < 0:
-        return f"{start} - {k}"
-    return k if first == 0 else f"{start} + {k}"
-
-
-def _slice_of(t: Term) -> tuple[int, int, int] | None:
-    """The axis, start and stop of a value that is written to a slice along one axis."""
-    if t.op != "scatter" or len(t.args) > 1 or not all(isinstance(p, slice) for p in t.params[0]):
-        return None
-    found = [(k, p) for k, p in enumerate(t.params[0]) if p != slice(None)]
-    if len(found) != 1 or found[0][1].step not in (None, 1):
-        return None
-    axis, p = found[0]
-    start, stop, _ = p.indices(t.shape[axis])
-    return axis, start, stop
-
-
-def number_text(value: Any) -> str:
-    """A number: 0.5 for one half, 1/3 for one third."""
-    if isinstance(value, Fraction):
-        if value.denominator == 1:
-            return str(value.numerator)
-        if 64 % value.denominator == 0:
-            return f"{float(value):g}" if value.denominator <= 8 else repr(float(value))
-        return f"{value.numerator} / {value.denominator}"
-    return repr(value)
-
-
-def _number_parts(c: Any) -> tuple[bool, str, str]:
-    """The sign of a coefficient, its numerator if it is not 1, and its denominator if it is not written as decimals."""
-    sign, size = c < 0, abs(c)
-    if isinstance(size, Fraction) and 64 % size.denominator:
-        return sign, "" if size.numerator == 1 else str(size.numerator), str(size.denominator)
-    return sign, "" if size == 1 else number_text(size), ""
-
-
-def _order(part: tuple[Term, Fraction]) -> tuple[int, int]:
-    """The place of a factor: matrix products, gradients, values, sums in parentheses, masks."""
-    x, _ = part
-    if x.op == "matmul":
-        return 0, x.serial
-    if x.op == "name":
-        return (1 if x.params[0].startswith("d") else 2), x.serial
-    return {"sum": 3, "plus": 4, "where": 5, "mask": 6, "size": 9}.get(x.op, 3), x.serial
-
-
-def _flipped(factors: Mapping[Term, Fraction], is_negative: bool) -> list[Term]:
-    """The sums that are written with the other sign: p - 1 as 1 - p, if the sign of the product allows it."""
-    odd = [x for x, e in factors.items() if x.op == "plus" and e.denominator == 1 and e % 2 == 1]
-    preferred = [x for x in odd if any(y.op == "number" and y.params[0] < 0 for y in x.args)]
-    if len(preferred) % 2 == is_negative:
-        return preferred
-    if is_negative:
-        return [x for x in odd if any(y.factors()[0] < 0 for y in x.args)][:1]
-    return preferred[1:]
-
-
-def _plus_order(part: tuple[int, Term], sign: int) -> tuple[bool, bool]:
-    s, x = part
-    is_negative = (x.factors()[0] < 0) != (s < 0)
-    is_number = x.op == "number"
-    return is_negative, (is_number or not x.shape) if sign > 0 else not is_number
-
-
-def _index_of_ones(old: tuple[int, ...], new: tuple[int, ...]) -> str | None:
-    """The index that adds axes of size 1 to a shape, or removes them: `:, None`."""
-    if tuple(n for n in old if n != 1) != tuple(n for n in new if n != 1):
-        return None
-    if len(new) > len(old):
-        parts, left = [], list(old)
-        for n in new:
-            if left and n == left[0]:
-                parts.append(":")
-                left.pop(0)
-            elif n == 1:
-                parts.append("None")
-            else:
-                return None
-        return ", ".join(parts) if not left else None
-    parts, left = [], list(new)
-    for n in old:
-        if left and n == left[0]:
-            parts.append(":")
-            left.pop(0)
-        elif n == 1:
-            parts.append("0")
-        else:
-            return None
-    return ", ".join(parts) if not left else None

@@ -87,4 +87,3 @@ def _kept_names() -> Iterator[dict[str, Any]]:
         yield values
     finally:
         probe.reset(token)
-

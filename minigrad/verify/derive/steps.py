@@ -20,8 +20,10 @@ from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.pytree import flatten
 from minigrad.verify.derivation.forward import Forward
-from minigrad.verify.derive.algebra import Algebra, CannotWrite
-from minigrad.verify.derive.symbolic import Primitives, Symbolic
+from minigrad.verify.derive.algebra import Algebra
+from minigrad.verify.derive.factors import CannotWrite
+from minigrad.verify.derive.primitives import Primitives
+from minigrad.verify.derive.symbolic import Symbolic
 from minigrad.verify.derive.term import ONE, Term, name
 from minigrad.verify.pairs.pair import is_float_array
 

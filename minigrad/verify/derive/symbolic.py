@@ -6,16 +6,14 @@ The forward function and the rules of the tape run on them, as on any array.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minigrad.engine.intercept import Layer
-from minigrad.engine.primitive import DECLARED, Primitive
 from minigrad.util.duck_array import ArrayMethods, DuckArray, arrays_in, map_arrays
-from minigrad.verify.derive.algebra import Algebra, CannotWrite
-from minigrad.verify.derive.operations import ELEMENTWISE, operation
+from minigrad.verify.derive.algebra import Algebra
+from minigrad.verify.derive.factors import CannotWrite
+from minigrad.verify.derive.operations import operation
 from minigrad.verify.derive.term import ONE, Term
 
 REDUCTIONS = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_or: "any"}
@@ -124,7 +122,7 @@ def term_of(a: Algebra, x: Any) -> Term:
     raise CannotWrite(f"an array of shape {value.shape} is neither an input nor computed from one; make it an input")
 
 
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     return tuple(sorted(k % ndim for k in (axis if isinstance(axis, tuple) else (axis,))))
@@ -134,7 +132,7 @@ def _ufunc(a: Algebra, ufunc: Any, method: str, args: Any, kwargs: Any, shape: t
     if method == "reduce" and ufunc in REDUCTIONS:
         x = term_of(a, args[0])
         axis = kwargs.get("axis", args[1] if len(args) > 1 else 0)
-        return reduction(a, REDUCTIONS[ufunc], x, _axes(axis, len(x.shape)), shape)
+        return reduction(a, REDUCTIONS[ufunc], x, axes_of(axis, len(x.shape)), shape)
     if method == "accumulate":
         return Term(f"{ufunc.__name__}.accumulate", (term_of(a, args[0]),), (kwargs.get("axis", 0),), shape)
     if method != "__call__":
@@ -152,7 +150,7 @@ def reduction(a: Algebra, op: str, x: Term, axes: tuple[int, ...], shape: tuple[
     return operation(a, "reshape", (operation(a, op, (x,), (axes,), left),), (shape,), shape)
 
 
-def _function(a: Algebra, function: Any, args: Any, kwargs: Any, value: Any) -> Term:  # noqa: PLR0911, PLR0912  (a table)
+def _function(a: Algebra, function: Any, args: Any, kwargs: Any, value: Any) -> Term:  # noqa: PLR0912  (a table)
     shape, name = np.shape(value), function.__name__
     if function in FILLED:
         return a.number(FILLED[function], shape)
@@ -162,7 +160,7 @@ def _function(a: Algebra, function: Any, args: Any, kwargs: Any, value: Any) -> 
         return a.fit(term_of(a, args[1]), shape)
     if function in BY_FUNCTION or function is np.mean:
         x = term_of(a, args[0])
-        axes = _axes(kwargs.get("axis", args[1] if len(args) > 1 else None), len(x.shape))
+        axes = axes_of(kwargs.get("axis", args[1] if len(args) > 1 else None), len(x.shape))
         total = reduction(a, BY_FUNCTION.get(function, "sum"), x, axes, shape)
         if function is np.mean:
             total = a.times([(total, 1), (a.number(math.prod(x.shape[k] for k in axes)), -1)], ONE, shape)
@@ -200,12 +198,12 @@ def _function(a: Algebra, function: Any, args: Any, kwargs: Any, value: Any) -> 
 def getitem(a: Algebra, x: Symbolic, index: Any, shape: tuple[int, ...]) -> Term:
     """x[index]; new axes and axes of size 1 are a matter of shape."""
     parts = index if isinstance(index, tuple) else (index,)
-    if _is_reshape(parts, x.shape):
+    if is_reshape(parts, x.shape):
         return operation(a, "reshape", (x.term,), (shape,), shape)
-    return Term("getitem", (x.term, *_index_terms(a, parts)), (_index_template(parts),), shape)
+    return Term("getitem", (x.term, *index_terms(a, parts)), (index_template(parts),), shape)
 
 
-def _is_reshape(parts: tuple[Any, ...], shape: tuple[int, ...]) -> bool:
+def is_reshape(parts: tuple[Any, ...], shape: tuple[int, ...]) -> bool:
     """Whether an index only adds axes of size 1, and removes such axes."""
     left = list(shape)
     given = [p for p in parts if p is not None]
@@ -220,106 +218,10 @@ def _is_reshape(parts: tuple[Any, ...], shape: tuple[int, ...]) -> bool:
     return True
 
 
-def _index_terms(a: Algebra, parts: tuple[Any, ...]) -> list[Term]:
+def index_terms(a: Algebra, parts: tuple[Any, ...]) -> list[Term]:
     return [term_of(a, p) for p in parts if isinstance(p, (Symbolic, np.ndarray))]
 
 
-def _index_template(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+def index_template(parts: tuple[Any, ...]) -> tuple[Any, ...]:
     """The index with "array" for each array."""
     return tuple("array" if isinstance(p, (Symbolic, np.ndarray)) else p for p in parts)
-
-
-class Primitives(Layer):
-    """Answers for a primitive that is composed of several NumPy functions, if one of its operands is symbolic."""
-
-    def __init__(self, algebra: Algebra) -> None:
-        self.algebra = algebra
-
-    def __call__(
-        self, p: Primitive, call_next: Callable[..., Any], operands: tuple[Any, ...], params: dict[str, Any]
-    ) -> Any:
-        """The value of the primitive with its term."""
-        a = self.algebra
-        arrays = operands[0] if p.sequence else operands
-        if p not in DECLARED or not any(isinstance(x, Symbolic) for x in arrays):
-            return call_next(*operands, **params)
-        write = WRITTEN.get(p.name)
-        if write is None and (p.name not in ELEMENTWISE and p.name not in ATOMS):
-            return call_next(*operands, **params)
-        plain_operands, plain_params = map_arrays(lambda s: s.value, Symbolic, (operands, params))
-        with np.errstate(all="ignore"):
-            value = p.function(*plain_operands, **plain_params)
-        shape = np.shape(value)
-        terms = tuple(term_of(a, x) for x in arrays)
-        if write is not None:
-            return Symbolic(a, value, write(a, terms, params, shape, arrays))
-        return Symbolic(a, value, operation(a, p.name, terms, (), shape))
-
-
-ATOMS = ("sigmoid", "exp", "tanh", "normal_cdf", "erf")  # the last two are no functions of NumPy
-
-
-def _mean(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
-    axes = _axes(params.get("axis"), len(terms[0].shape))
-    count = a.number(math.prod(terms[0].shape[k] for k in axes))
-    return a.times([(reduction(a, "sum", terms[0], axes, shape), 1), (count, -1)], ONE, shape)
-
-
-def _variance(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
-    (x,) = terms
-    axes = _axes(params.get("axis"), len(x.shape))
-    left = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
-    mean = _mean(a, terms, {"axis": axes}, left, arrays)
-    total = reduction(a, "sum", a.times([(a.plus([(ONE, x), (-ONE, mean)]), 2)]), axes, shape)
-    n = math.prod(x.shape[k] for k in axes)
-    count = a.number(n)
-    if params.get("correction"):
-        count = a.plus([(ONE, count), (-ONE, a.number(params["correction"]))])
-    return a.times([(total, 1), (count, -1)], ONE, shape)
-
-
-def _scatter(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
-    index = params["index"] if isinstance(params["index"], tuple) else (params["index"],)
-    return scattered(a, terms[0], _index_terms(a, index), _index_template(index), shape)
-
-
-def scattered(a: Algebra, v: Term, index: list[Term], template: tuple[Any, ...], shape: tuple[int, ...]) -> Term:
-    """v written to an index of zeros; at a class for each row, the rows of the unit matrix times v."""
-    if not index and _is_reshape(template, shape):
-        return operation(a, "reshape", (v,), (shape,), shape)
-    if template == ("array", "array") and len(shape) == 2 and index[0].op == "arange":
-        one_hot = Term("one_hot", (index[1], Term("size", (), (shape[1],))), (), shape)
-        column = operation(a, "reshape", (v,), ((shape[0], 1),), (shape[0], 1))
-        return a.times([(column, 1), (one_hot, 1)], ONE, shape)
-    return operation(a, "scatter", (v, *index), (template,), shape)
-
-
-def _einsum(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
-    return operation(a, "einsum", terms, (params["spec"],), shape)
-
-
-def _shape_of(op: str) -> Any:
-    return lambda a, terms, params, shape, arrays: operation(a, op, terms, (shape,), shape)
-
-
-def _logsumexp(a: Algebra, terms: Any, params: Any, shape: Any, arrays: Any) -> Term:
-    axes = _axes(params.get("axis"), len(terms[0].shape))
-    total = reduction(a, "sum", operation(a, "exp", terms, (), terms[0].shape), axes, shape)
-    return operation(a, "log", (total,), (), shape)
-
-
-WRITTEN: dict[str, Any] = {
-    "mean": _mean,
-    "var": _variance,
-    "std": lambda a, *rest: a.times([(_variance(a, *rest), 0.5)]),
-    "scatter_add": _scatter,
-    "contract": _einsum,
-    "broadcast_to": _shape_of("broadcast_to"),
-    "reshape": _shape_of("reshape"),
-    "getitem": lambda a, terms, params, shape, arrays: getitem(a, arrays[0], params["index"], shape),
-    "logsumexp": _logsumexp,
-    "normal_pdf": lambda a, terms, params, shape, arrays: a.times(
-        [(operation(a, "gaussian", (a.times([(terms[0], 1), (a.number(2), -0.5)]),), (), shape), 1)],
-        1 / math.sqrt(2 * math.pi), shape,
-    ),
-}
