@@ -95,8 +95,8 @@ def _add_derive(commands: Any) -> None:
     derive = commands.add_parser(
         "derive",
         help="write the backward pass of a function in a file, proven",
-        description="Write the backward pass of a function: lines of NumPy in the names of the function, simplified and "
-        "proven. Shapes of inputs are found in the code and its docstring, or given with --input.",
+        description="Write the backward pass of a function: lines of NumPy in the names of the function, simplified "
+        "and proven. Shapes of inputs are found in the code and its docstring, or given with --input.",
     )
     derive.set_defaults(run=_derive, parser=derive)
     derive.add_argument("target", metavar="FILE:FUNCTION", help="a Python file or notebook, and a function in it")

@@ -84,15 +84,15 @@ class _Derivation:
         self.algebra = Algebra(sizes)
         for k, x in self.known.items():
             if isinstance(x, float) and x not in USUAL:
-                self.algebra.constants[x] = name(k, ())
+                self.algebra.constants.setdefault(x, name(k, ()))
             elif isinstance(x, np.ndarray) and x.ndim and x.dtype.kind in "iub":
                 self.algebra.arrays.append((x, name(k, x.shape)))
-        values = {v.order: k for v in self.forward.plain.versions if (k := self._value_name(v)) is not None}
-        self.gradients = {
-            v.order: k
-            for e in outcome.events[: event.order]
-            if (v := e.version) and (k := self._gradient_name(v, e.path))
-        }
+        named = [(v.order, self._value_name(v)) for v in self.forward.plain.versions]
+        values = {order: text for order, text in named if text is not None}
+        self.gradients: dict[int, str] = {}
+        for e in outcome.events[: event.order]:
+            if e.version is not None and (k := self._gradient_name(e.version, e.path)) is not None:
+                self.gradients[e.version.order] = k
         self.recorder = _SymbolicRecorder(self.forward, self.algebra, values, self.known)
 
     def _value_name(self, v: Version) -> str | None:
@@ -101,7 +101,7 @@ class _Derivation:
         return next((k for k in same if k == v.name), same[0] if same else None)
 
     def _gradient_name(self, v: Version, path: str) -> str | None:
-        x = self.known.get(path)
+        x: Any = self.known.get(path)
         if v is self.target or not is_float_array(x) or x.shape != v.value.shape:
             return None
         return path if np.allclose(x, self.forward.gradient(v), rtol=1e-6) else None
@@ -121,8 +121,9 @@ class _Derivation:
                 text = name_ or ("1" if np.ndim(cotangent) == 0 and cotangent == 1 else f"{UNKNOWN}out{k}")
                 starts[out.node] = self.algebra.number(1) if text == "1" else name(text, out.shape)
         for order, text in self.gradients.items():
-            if order in tensors and tensors[order].node is not None and tensors[order].node is not end:
-                starts[tensors[order].node] = name(text, tensors[order].shape)
+            node = tensors[order].node if order in tensors else None
+            if node is not None and node is not end:
+                starts[node] = name(text, tensors[order].shape)
         parts = [part for node, start in starts.items() for part in self._contribution(node, start, end, starts)]
         if not parts:
             return None

@@ -176,7 +176,8 @@ class WrittenReport(Report):
                 {
                     "line": line.line, "path": line.path, "text": line.text, "target": line.target,
                     "verdict": line.verdict, "reason": line.reason, "kind": line.report.kind, "repair": line.repair,
-                    "repaired": line.report.repaired, "right_line": line.right_line, "first_wrong": line.first_wrong, "notes": line.notes,
+                    "repaired": line.report.repaired,
+                    "right_line": line.right_line, "first_wrong": line.first_wrong, "notes": line.notes,
                 }
                 for line in self.lines
             ],

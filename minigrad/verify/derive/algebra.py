@@ -162,7 +162,7 @@ class Algebra:
         return coefficient
 
     def _with_known_products(self, factors: Factors) -> Any:
-        """The number in front, after products that people write in another way: sigmoid(x) exp(-x) is 1 - sigmoid(x)."""
+        """The number in front, after products that people write in another way: σ(x) exp(-x) is 1 - σ(x)."""
         coefficient: Any = ONE
         for t in [*factors]:
             if t.op == "plus" and factors.get(t, 0) < 0 and factors[t].denominator == 1:
@@ -242,8 +242,8 @@ class Algebra:
     def _collected(self, parts: Iterable[tuple[Any, Term]]) -> dict[Term, Any]:
         """The sum by its terms without their coefficients; numbers under the number 1."""
         total: dict[Term, Any] = {}
-        for a, t in parts:
-            t = stripped(t)
+        for a, spread in parts:
+            t = stripped(spread)
             coefficient, factors = t.factors()
             if t.op == "plus":
                 inner = self._collected((ONE, x) for x in t.args)
@@ -285,7 +285,7 @@ class Algebra:
 
     def _common(self, all_factors: Sequence[Factors]) -> Factors:
         common: Factors = {}
-        for t, e in all_factors[0].items():
+        for t in all_factors[0]:
             exponents = [factors.get(t, Fraction(0)) for factors in all_factors]
             if all(x > 0 for x in exponents):
                 common[t] = min(exponents)
@@ -295,19 +295,17 @@ class Algebra:
 
     def _chosen(self, total: dict[Term, Any]) -> Term | None:
         """where(c, x, y) for x where c is true, and y where it is not."""
-        for t in total:
-            for mask in t.factors()[1]:
-                if mask.op == "mask":
-                    other = Term("mask", mask.args, (not mask.params[0],), mask.shape)
-                    yes = [(c, x) for x, c in total.items() if mask in x.factors()[1]]
-                    no = [(c, x) for x, c in total.items() if other in x.factors()[1]]
-                    if no and len(yes) + len(no) == len(total):
-                        if not mask.params[0]:
-                            yes, no, mask, other = no, yes, other, mask
-                        x = self.plus([(c, self.times([(part, 1), (mask, -1)])) for c, part in yes])
-                        y = self.plus([(c, self.times([(part, 1), (other, -1)])) for c, part in no])
-                        shape = np.broadcast_shapes(x.shape, y.shape, mask.shape)
-                        return Term("where", (mask.args[0], x, y), (), shape)
+        masks = {mask.args[0] for t in total for mask in t.factors()[1] if mask.op == "mask"}
+        for condition in masks:
+            yes, no = (Term("mask", (condition,), (kept,), condition.shape) for kept in (True, False))
+            x, y = ([(c, t) for t, c in total.items() if mask in t.factors()[1]] for mask in (yes, no))
+            if x and y and len(x) + len(y) == len(total):
+                chosen, other = (
+                    self.plus([(c, self.times([(t, 1), (mask, -1)])) for c, t in part])
+                    for part, mask in ((x, yes), (y, no))
+                )
+                shape = np.broadcast_shapes(chosen.shape, other.shape, condition.shape)
+                return Term("where", (condition, chosen, other), (), shape)
         return None
 
     def expanded(self, a: Any, t: Term) -> list[tuple[Any, Term]]:

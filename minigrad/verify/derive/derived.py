@@ -31,8 +31,8 @@ FEW = 16  # nodes: a sum over so short a loop may come out as one expression
 class Derived:
     """A backward pass in NumPy, in the names of the forward function. Made by `mg.derive`.
 
-    `print(derived)` shows the lines. It is checked when it is made, in samples of two sizes, so every line that is shown
-    is proven.
+    `print(derived)` shows the lines. It is checked when it is made, in samples of two sizes, so every line that is
+    shown is proven.
 
     Attributes:
         lines: in the order in which they are computed.
@@ -112,10 +112,10 @@ class Derived:
         lines = [text for line in self.lines for text in line.statement.splitlines()]
         needed = {k for text in lines for k in names_of(text)}
         before: list[str] = []
-        for name, text in self._prelude[::-1]:
-            if name in needed:
+        for value, text in self._prelude[::-1]:
+            if value in needed:
                 needed |= set(names_of(text))
-                before.insert(0, f"{name} = {text}" if "\n" not in text else text)
+                before.insert(0, f"{value} = {text}" if "\n" not in text else text)
         return [*(part for text in before for part in text.splitlines()), *lines]
 
     @property
@@ -123,11 +123,11 @@ class Derived:
         """The parameters of the backward function: gradients of results, values, then constants with their defaults."""
         texts = self._statements()
         used = list(dict.fromkeys(k for text in texts for k in names_of(text)))
-        made = {f"d{line.target}" for line in self.lines} | {name for name, _ in self._prelude}
+        made = {f"d{line.target}" for line in self.lines} | {value for value, _ in self._prelude}
         steps, constants = self._steps, self.derivation.forward.constants
         gradients = [f"d{k}" for k in steps.outputs if f"d{k}" in used and f"d{k}" not in made]
-        values = dict.fromkeys([*self.derivation.forward.inputs, *steps.named, *steps.outputs])
-        values = [k for k in values if k in used and k not in constants and k not in made]
+        named = dict.fromkeys([*self.derivation.forward.inputs, *steps.named, *steps.outputs])
+        values = [k for k in named if k in used and k not in constants and k not in made]
         return [*gradients, *values, *(f"{k}={constants[k]!r}" for k in constants if k in used)]
 
     def backward(self, *arguments: Any, **named: Any) -> Any:
@@ -228,7 +228,8 @@ def _refuse_loops(forward: Forward) -> None:
         counts.append((len(ancestors([node for node in nodes if node is not None])[0]), len(run.named)))
     if counts[0] != counts[1] and (counts[0][1] != counts[1][1] or counts[0][0] > FEW):
         raise ValueError(
-            f"{forward.name} has no backward pass that can be written well: the number of its operations depends on the "
-            f"size of an axis ({counts[0][0]} at one size, {counts[1][0]} at another), as in a loop along an axis. Give "
-            'that axis a fixed size, x="N 3 D", and its steps are written one by one; or derive the body of the loop'
+            f"{forward.name} has no backward pass that can be written well: the number of its operations depends on "
+            f"the size of an axis ({counts[0][0]} at one size, {counts[1][0]} at another), as in a loop along an axis. "
+            'Give that axis a fixed size, x="N 3 D", and its steps are written one by one; or derive the body of the '
+            "loop"
         )

@@ -29,8 +29,8 @@ def derive(f: Callable[..., Any], *arrays: Any, order: int = 1, all_steps: bool 
         order: 1 for the gradient; 2 for the product of the Hessian with a vector, of a function that returns a number.
         all_steps: whether every named value has a line. By default the gradient of an intermediate value is put into
             the lines that use it where that makes the whole shorter.
-        **shapes: for each input its shape, as in `mg.verify.Derivation`: "N D", a tuple of ints, an array, or a function
-            of a Generator. Shapes that are not given are taken from annotations, the docstring or the code of f.
+        **shapes: for each input its shape, as in `mg.verify.Derivation`: "N D", a tuple of ints, an array, or a
+            function of a Generator. Those that are not given are taken from annotations, the docstring or the code.
 
     Returns:
         A `Derived`: `print` shows the lines, `.source` runs alone, `.derivation` is a `mg.verify.Derivation`,
@@ -71,8 +71,8 @@ def derive_from(
     unknown = [k for k in forward.inputs if k not in specs]
     if unknown:
         raise TypeError(
-            f'derive({forward.name}): the shape of {unknown[0]!r} is not known. Give it, {unknown[0]}="N D" or an array '
-            f"(on the command line, --input {unknown[0]}=N,D), or say it in the docstring, {unknown[0]}: (N, D)"
+            f'derive({forward.name}): the shape of {unknown[0]!r} is not known. Give it, {unknown[0]}="N D" or an '
+            f"array (on the command line, --input {unknown[0]}=N,D), or say it in the docstring, {unknown[0]}: (N, D)"
         )
     write = derived if order == 1 else second_order
     general = _with_named_axes(forward, specs)

@@ -29,8 +29,7 @@ def powered(value: Any, exponent: Fraction) -> Any:
     """A power of a number, exact where it can be."""
     if exponent.denominator == 1 and isinstance(value, Fraction):
         return value ** int(exponent)
-    root = exact(float(value) ** float(exponent))
-    return root
+    return exact(float(value) ** float(exponent))
 
 
 def stripped(t: Term) -> Term:
@@ -47,6 +46,7 @@ def without_lead(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def is_root(parts: Factors) -> bool:
+    """Whether all factors are roots."""
     return all(e.denominator > 1 for e in parts.values())
 
 

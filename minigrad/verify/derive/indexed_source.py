@@ -86,7 +86,7 @@ class IndexedSource:
 
     def _sigmoid(self, t: Term, loose: bool) -> Piece:
         (x,) = t.args
-        coefficient, factors = x.factors()
+        coefficient, _ = x.factors()
         minus = Term("times", x.args, (-coefficient, x.params[1]), x.shape) if x.op == "times" else None
         inside = self.write(minus).text if minus is not None else f"-{self.write(x).within(POWER)}"
         return Piece(f"1 / (1 + np.exp({inside}))", PRODUCT, len(t.shape))
@@ -138,10 +138,10 @@ class IndexedSource:
 
     def _joined(self, t: Term) -> Piece | None:
         """Values written next to each other along an axis, as one array."""
-        places = [slice_of(x) for x in t.args]
-        if any(place is None for place in places):
+        parts = [(place, x) for x in t.args if (place := slice_of(x)) is not None]
+        if len(parts) < len(t.args):
             return None
-        parts = sorted(zip(places, t.args, strict=True), key=lambda part: part[0][1])
+        parts.sort(key=lambda part: part[0][1])
         axis = parts[0][0][0]
         edges = [0]
         for (k, start, stop), _ in parts:

@@ -24,6 +24,7 @@ class Integers:
         self.sizes: Mapping[str, int] = {}
 
     def __call__(self, rng: np.random.Generator) -> Any:
+        """Draw them."""
         shape = tuple(self._size(axis, 7) for axis in self.axes)
         return rng.integers(0, self._size(self.below, 3) if self.below else 3, shape)
 

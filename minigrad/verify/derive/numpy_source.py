@@ -22,6 +22,7 @@ from minigrad.verify.derive.source_pieces import (
     Piece,
     flipped_sums,
     index_of_ones,
+    negated,
     number_parts,
     number_text,
     order_of,
@@ -146,7 +147,12 @@ class NumPySource(IndexedSource):
         factors = self._with_means(factors, means, loose)
         flipped = flipped_sums(factors, coefficient < 0)
         coefficient *= (-1) ** len(flipped)
-        pieces, below = list(means), []
+        for x, e in [*factors.items()] if coefficient < 0 else []:
+            if e == 1 and x not in flipped and (other := negated(x)) is not None:
+                factors = {other if y is x else y: n for y, n in factors.items()}
+                coefficient = -coefficient
+                break
+        pieces, below = list(means), list[Piece]()
         for x, e in sorted(factors.items(), key=order_of):
             piece = self._plus(x, loose, -1) if x in flipped else self.write(x, loose)
             powered = self._powered(piece, abs(e))
@@ -242,8 +248,8 @@ class NumPySource(IndexedSource):
                 index = ", ".join(["None"] * (len(t.shape) - piece.ndim))
                 return Piece(f"{piece.within(ATOM)}[{index}]", ATOM, len(t.shape))
         piece = self.write(x)
-        if (index := index_of_ones(x.shape, t.shape)) is not None:
-            return Piece(f"{piece.within(ATOM)}[{index}]", ATOM, len(t.shape))
+        if (ones := index_of_ones(x.shape, t.shape)) is not None:
+            return Piece(f"{piece.within(ATOM)}[{ones}]", ATOM, len(t.shape))
         text = self.shape_text(t.shape)
         text = text[1:-1] if text.startswith("(") else text
         return Piece(f"{piece.within(ATOM)}.reshape({text})", ATOM, len(t.shape))

@@ -115,8 +115,8 @@ def _is_one_of_ties(a: Algebra, t: Term, axes: tuple[int, ...]) -> bool:
 
 def _by_name_of_mean(a: Algebra, total: Term) -> Term | None:
     """Σx as N times the value that is called the mean of x."""
-    for name, meaning in a.meanings.items():
-        meaning = stripped_axes(meaning)
+    for name, full in a.meanings.items():
+        meaning = stripped_axes(full)
         coefficient, factors = meaning.factors()
         rest = {t: e for t, e in factors.items() if t is not total}
         if factors.get(total) == 1 and all(t.op == "size" for t in rest):

@@ -26,8 +26,8 @@ def second_order(forward: Forward, all_steps: bool) -> Derived:
     first = derived(forward, all_steps)
     if first.shape != ():
         raise ValueError(
-            f"derive({forward.name}, order=2): the Hessian is that of a number, and the result has shape {first.shape}; "
-            "take a loss, for example the sum"
+            f"derive({forward.name}, order=2): the Hessian is that of a number, and the result has shape "
+            f"{first.shape}; take a loss, for example the sum"
         )
     gradients = [line.target for line in first.lines if line.target in first.inputs]
     inputs = [*forward.inputs, *(f"v_{k}" for k in gradients)]

@@ -17,6 +17,7 @@ def stripped_axes(t: Term) -> Term:
 
 
 def reshape(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
+    """A term with another shape; numbers go in front of it."""
     (x,) = args
     if x.shape == shape:
         return x
@@ -50,6 +51,7 @@ def _vector_product(a: Algebra, x: Term, shape: tuple[int, ...]) -> Term | None:
 
 
 def transpose(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
+    """A term with its axes in another order; of a matrix product, that of the turned factors if it is shorter."""
     (x,) = args
     axes = params[0]
     if axes == tuple(range(len(axes))):
@@ -70,9 +72,9 @@ def transpose(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
         if rest.shape == x.shape:
             return a.times([(transpose(a, (rest,), params, shape), 1), *small.items()], coefficient)
     if x.op == "matmul" and axes[:-2] == tuple(range(len(axes) - 2)) and all(len(t.shape) > 1 for t in x.args):
-        turned = [transposed(a, t) for t in x.args[::-1]]
-        if sum(t.cost for t in turned) <= x.cost:
-            return matmul(a, tuple(turned), (), shape)
+        swapped = [transposed(a, t) for t in x.args[::-1]]
+        if sum(t.cost for t in swapped) <= x.cost:
+            return matmul(a, tuple(swapped), (), shape)
     return a.known(Term("transpose", (x,), (axes,), shape))
 
 

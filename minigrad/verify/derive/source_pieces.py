@@ -25,6 +25,7 @@ class Piece(NamedTuple):
 
 
 def is_even_progression(column: Sequence[int]) -> bool:
+    """Whether numbers grow by the same step."""
     return len({b - a for a, b in itertools.pairwise(column)}) == 1
 
 
@@ -91,7 +92,29 @@ def flipped_sums(factors: Mapping[Term, Fraction], is_negative: bool) -> list[Te
     return preferred[1:]
 
 
+def negated(t: Term) -> Term | None:
+    """-t, if that is written without a minus in front: p - y for y - p, within matrix products and shapes too."""
+    if t.op == "plus":
+        is_mixed = len({x.factors()[0] < 0 for x in t.args}) == 2
+        return Term("plus", tuple(map(_minus, t.args)), (), t.shape) if is_mixed else None
+    if t.op in ("reshape", "matmul", "sum", "transpose"):
+        for k, x in enumerate(t.args):
+            if (other := negated(x)) is not None:
+                return Term(t.op, (*t.args[:k], other, *t.args[k + 1 :]), t.params, t.shape)
+    return None
+
+
+def _minus(t: Term) -> Term:
+    coefficient, factors = t.factors()
+    if not factors:
+        return Term("number", (), (-coefficient,), t.shape)
+    if coefficient == -1 and [*factors.values()] == [1]:
+        return next(iter(factors))
+    return Term("times", tuple(factors), (-coefficient, tuple(factors.values())), t.shape)
+
+
 def plus_order(part: tuple[int, Term], sign: int) -> tuple[bool, bool]:
+    """The place of a term in a sum: those with a minus last, and constants behind arrays."""
     s, x = part
     is_negative = (x.factors()[0] < 0) != (s < 0)
     is_number = x.op == "number"

@@ -167,7 +167,7 @@ class _Recorded:
             if part not in reaches:
                 reaches[part] = False
                 is_open = part not in stops
-                reaches[part] = is_open and any([visit(p) for p in part.parents if p is not None])
+                reaches[part] = is_open and sum(visit(p) for p in part.parents if p is not None) > 0
                 if reaches[part] and part.primitive is not None:
                     found.append(rule_name(part.primitive.name))
             return reaches[part]

@@ -70,7 +70,7 @@ class Symbolic(DuckArray, ArrayMethods):
 
     def reshape(self, *shape: Any) -> Any:
         """np.reshape."""
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[call-overload]
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Any:
         """np.transpose."""
@@ -123,6 +123,7 @@ def term_of(a: Algebra, x: Any) -> Term:
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The reduced axes, sorted; all of them for None."""
     if axis is None:
         return tuple(range(ndim))
     return tuple(sorted(k % ndim for k in (axis if isinstance(axis, tuple) else (axis,))))
@@ -219,6 +220,7 @@ def is_reshape(parts: tuple[Any, ...], shape: tuple[int, ...]) -> bool:
 
 
 def index_terms(a: Algebra, parts: tuple[Any, ...]) -> list[Term]:
+    """The terms of the arrays in an index."""
     return [term_of(a, p) for p in parts if isinstance(p, (Symbolic, np.ndarray))]
 
 

@@ -7,9 +7,9 @@ that x - x and x / x are found without looking for them. Equal terms are one obj
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 Exponent = Fraction
@@ -27,8 +27,8 @@ class Term:
     """
 
     __slots__ = ("__weakref__", "args", "cost", "op", "params", "serial", "shape")
-    _table: WeakValueDictionary[Any, Term] = WeakValueDictionary()
-    _serials = itertools.count()
+    _table: ClassVar[WeakValueDictionary[Any, Term]] = WeakValueDictionary()
+    _serials: ClassVar[Iterator[int]] = itertools.count()
 
     op: str
     args: tuple[Term, ...]
@@ -40,6 +40,7 @@ class Term:
     def __new__(
         cls, op: str, args: tuple[Term, ...] = (), params: tuple[Any, ...] = (), shape: tuple[int, ...] = ()
     ) -> Term:
+        """The term with these parts, which exists once."""
         key = (op, args, tuple((type(p).__name__, hashable(p)) for p in params), shape)
         term = cls._table.get(key)
         if term is None:
@@ -114,6 +115,3 @@ def names_in(t: Term, seen: dict[Term, None] | None = None) -> list[str]:
 def name(text: str, shape: tuple[int, ...]) -> Term:
     """A value of the forward pass or a gradient, by its name."""
     return Term("name", (), (text,), shape)
-
-
-Definitions = Mapping[Term, Term]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -12,6 +14,11 @@ from minigrad.symbols.notation import PRODUCT, SUM, Piece
 from minigrad.symbols.simplify import simplified
 from minigrad.verify.derive.factors import stripped
 from minigrad.verify.derive.term import Term
+
+GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eps": "ε", "epsilon": "ε", "eta": "η", "theta": "θ",
+    "lambda_": "λ", "mu": "μ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ", "omega": "ω",
+}  # fmt: skip
 
 
 class TermLatex(Latex):
@@ -36,7 +43,11 @@ class TermLatex(Latex):
 
     def gradient(self, name: str) -> str:
         """The partial derivative of the loss with respect to a value."""
-        return rf"\frac{{\partial L}}{{\partial {super().name(self.labels.get(name, name))}}}"
+        return rf"\frac{{\partial L}}{{\partial {super().name(self.label(name))}}}"
+
+    def label(self, name: str) -> str:
+        """How a value is written: its label, or the Greek letter of its name."""
+        return self.labels.get(name) or GREEK.get(name, name)
 
     def name(self, name: str) -> str:
         """A value, or a gradient."""
@@ -48,11 +59,11 @@ class TermLatex(Latex):
             text = t.params[0]
             if text.startswith("d") and text[1:] in self.targets:
                 return Name(f"∂{text[1:]}")
-            return Name(self.labels.get(text, text))
+            return Name(self.label(text))
         if t.op == "number":
             return _number(t.params[0])
         if t.op == "size":
-            return Name(self.size(t.params[0]))
+            return self.size(t.params[0])
         if t.op == "times":
             return self._product(t)
         if t.op == "plus":
@@ -89,20 +100,20 @@ class TermLatex(Latex):
             (above if e > 0 else below).append(base)
         if abs(coefficient) != 1:
             above.insert(0, _number(abs(coefficient)))
-        e = _chained(above) or Number(1)
+        quotient = _chained(above) or Number(1)
         if below:
-            e = Call("divide", (e, _chained(below) or Number(1)))
-        return Call("negative", (e,)) if coefficient < 0 else e
+            quotient = Call("divide", (quotient, _chained(below) or Number(1)))
+        return Call("negative", (quotient,)) if coefficient < 0 else quotient
 
-    def size(self, n: int) -> str:
+    def size(self, n: int) -> Expression:
         """The letter of a size, or a product of letters."""
         if n in self.axes:
-            return self.axes[n]
-        for a, first in self.axes.items():
-            for b, second in self.axes.items():
-                if a * b == n:
-                    return f"{first}{second}"
-        return str(n)
+            return Name(self.axes[n])
+        for count in (2, 3):
+            for sizes in itertools.combinations(self.axes, count):
+                if math.prod(sizes) == n:
+                    return _chained([Name(self.axes[k]) for k in sizes]) or Number(n)
+        return Number(n)
 
     def call(self, e: Call) -> Piece:
         """An operation that is neither a sum nor a product."""
