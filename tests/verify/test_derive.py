@@ -42,6 +42,9 @@ def test_examples_are_no_longer_than_by_hand(path: Path) -> None:
     assert short.report.ok
     assert len(every_step.lines) <= max(lengths)
     assert len(short.lines) <= (max if path.stem in LONGER_THAN_THE_SHORTEST else min)(lengths)
+    for result in (every_step, short):
+        assert result.to_latex().count(" &= ") == len(result.lines)
+        assert result.to_markdown().count("```python") == len(result.lines)
     assert all(len(text) <= 160 for line in short.lines for text in line.statement.splitlines())
 
 

@@ -22,6 +22,7 @@ from minigrad.verify.derive.factors import (
     is_root,
     powered,
     stripped,
+    stripped_axes,
     without_lead,
 )
 from minigrad.verify.derive.term import ONE, Term
@@ -46,6 +47,7 @@ class Algebra:
         self.constants: dict[float, Term] = {}  # names of numbers
         self.arrays: list[tuple[Any, Term]] = []  # names of arrays without a gradient
         self.notes: list[str] = []
+        self.fixed: frozenset[str] = frozenset()  # names of constants, at whose values a function may look
         self.products_built = 0
 
     # Leaves
@@ -69,7 +71,7 @@ class Algebra:
         for n in self.sizes:
             if isinstance(value, int) and value == n - 1 and n > 10:
                 return self.plus([(ONE, size[n]), (-ONE, self.number(1))])
-            if isinstance(value, float) and not value.is_integer():
+            if isinstance(value, float) and math.isfinite(value) and not value.is_integer():
                 for power in (HALF, -HALF):
                     if math.isclose(value, float(n) ** float(power), rel_tol=1e-14):
                         return self.times([(size[n], power)])
@@ -195,7 +197,8 @@ class Algebra:
             found = [(y, e) for y, e in zip(parts, t.params[1], strict=True) if y is not None]
             return self.times(found, t.params[0]) if len(found) == len(parts) else None
         is_element = t.op == "getitem" and t.params == (("array", "array"),) and t.args[0].shape == one_hot.shape
-        if is_element and t.args[1].op == "arange" and t.args[2] is one_hot.args[0]:
+        rows, classes = (stripped_axes(x) for x in t.args[1:]) if is_element else (t, t)
+        if is_element and rows.op == "arange" and classes is one_hot.args[0]:
             return t.args[0]
         return None
 
@@ -305,7 +308,7 @@ class Algebra:
                     for part, mask in ((x, yes), (y, no))
                 )
                 shape = np.broadcast_shapes(chosen.shape, other.shape, condition.shape)
-                return Term("where", (condition, chosen, other), (), shape)
+                return Term("where", (condition, stripped(chosen), stripped(other)), (), shape)
         return None
 
     def expanded(self, a: Any, t: Term) -> list[tuple[Any, Term]]:

@@ -193,7 +193,8 @@ def derived(
     """
     _refuse_loops(forward)
     errors: list[Exception] = []
-    for sizes in (LARGE_SIZES, {}):
+    is_drawn = [callable(forward.shapes[k]) and not isinstance(forward.shapes[k], Integers) for k in forward.inputs]
+    for sizes in ({},) if any(is_drawn) else (LARGE_SIZES, {}):
         axes = {axis: sizes.get(n, n) for axis, n in forward.axes.items()}
         try:
             steps = steps_of(forward, arguments_at(forward, axes))

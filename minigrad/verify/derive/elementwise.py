@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify.derive.algebra import HALF, Algebra
-from minigrad.verify.derive.factors import stripped
-from minigrad.verify.derive.shapes import reshape, stripped_axes
+from minigrad.verify.derive.factors import stripped, stripped_axes
+from minigrad.verify.derive.shapes import reshape
 from minigrad.verify.derive.term import ONE, Term
 
 LARGEST = float(np.finfo(np.float64).max)
@@ -26,7 +26,8 @@ def _compared(op: str) -> Any:
     def compare(a: Algebra, x: Term, y: Term) -> Term:
         if x.op == y.op == "number":
             return a.number(bool(getattr(np, op)(float(x.params[0]), float(y.params[0]))))
-        if op in ("equal", "not_equal") and y.is_zero and x.op != "number":
+        is_rare = y.op == "number" and (y.is_zero or math.isinf(y.params[0]))
+        if op in ("equal", "not_equal") and is_rare and x.op != "number":
             return a.number(op == "not_equal")
         return Term(op, (stripped(x), stripped(y)), (), np.broadcast_shapes(x.shape, y.shape))
 

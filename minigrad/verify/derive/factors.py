@@ -39,6 +39,13 @@ def stripped(t: Term) -> Term:
     return Term("number", (), t.params) if t.op == "number" and t.shape else t
 
 
+def stripped_axes(t: Term) -> Term:
+    """The term without changes of its shape."""
+    while t.op in ("reshape", "broadcast_to"):
+        (t,) = t.args
+    return t
+
+
 def without_lead(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape without leading axes of size 1."""
     k = next((k for k, n in enumerate(shape) if n != 1), len(shape))

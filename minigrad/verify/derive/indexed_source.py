@@ -69,6 +69,9 @@ class IndexedSource:
         return Piece(f"~{piece.within(ATOM)}", SIGN, piece.ndim)
 
     def _where(self, t: Term, loose: bool) -> Piece:
+        if (clipped := _clipped(t)) is not None:
+            x, bound = (self.write(part, loose) for part in clipped)
+            return Piece(f"np.clip({x.text}, -{bound.within(POWER)}, {bound.text})", ATOM, x.ndim)
         pieces = [self.write(x, True) for x in t.args]
         if max(p.ndim for p in pieces) < len(t.shape) and not loose:
             pieces = [self.write(x) for x in t.args]
@@ -157,3 +160,14 @@ class IndexedSource:
         path, rest, kwargs = t.params
         parts = [self.write(x).text for x in t.args] + [repr(x) for x in rest] + [f"{k}={v!r}" for k, v in kwargs]
         return Piece(f"{path}({', '.join(parts)})", ATOM, len(t.shape))
+
+
+def _clipped(t: Term) -> tuple[Term, Term] | None:
+    """x and d, if the term is x where |x| <= d, and elsewhere d with the sign of x."""
+    condition, x, y = t.args
+    if condition.op not in ("less", "less_equal"):
+        return None
+    size, bound = condition.args
+    is_bounded = size.op == "absolute" and size.args == (x,) and bound.shape == ()
+    other = {bound: 1, Term("sign", (x,), (), x.shape): 1}
+    return (x, bound) if is_bounded and y.factors() == (1, other) else None

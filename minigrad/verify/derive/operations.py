@@ -8,8 +8,8 @@ from typing import Any
 
 from minigrad.verify.derive.algebra import Algebra
 from minigrad.verify.derive.elementwise import ELEMENTWISE
-from minigrad.verify.derive.factors import stripped
-from minigrad.verify.derive.shapes import matmul, reshape, stripped_axes, transpose
+from minigrad.verify.derive.factors import stripped, stripped_axes
+from minigrad.verify.derive.shapes import matmul, reshape, transpose
 from minigrad.verify.derive.term import ONE, Term, mapped, names_in
 
 

@@ -13,6 +13,7 @@ from minigrad.engine.primitive import DECLARED, Primitive
 from minigrad.util.duck_array import map_arrays
 from minigrad.verify.derive.algebra import Algebra
 from minigrad.verify.derive.elementwise import ELEMENTWISE
+from minigrad.verify.derive.factors import CannotWrite, stripped_axes
 from minigrad.verify.derive.operations import operation
 from minigrad.verify.derive.symbolic import (
     Symbolic,
@@ -43,7 +44,10 @@ class Primitives(Layer):
             return call_next(*operands, **params)
         write = WRITTEN.get(p.name)
         if write is None and (p.name not in ELEMENTWISE and p.name not in ATOMS):
-            return call_next(*operands, **params)
+            try:
+                return call_next(*operands, **params)
+            except CannotWrite as error:
+                raise CannotWrite(f"there is no expression of NumPy for {p.name}") from error
         plain_operands, plain_params = map_arrays(lambda s: s.value, Symbolic, (operands, params))
         with np.errstate(all="ignore"):
             value = p.function(*plain_operands, **plain_params)
@@ -85,8 +89,9 @@ def scattered(a: Algebra, v: Term, index: list[Term], template: tuple[Any, ...],
     """v written to an index of zeros; at a class for each row, the rows of the unit matrix times v."""
     if not index and is_reshape(template, shape):
         return operation(a, "reshape", (v,), (shape,), shape)
-    if template == ("array", "array") and len(shape) == 2 and index[0].op == "arange":
-        one_hot = Term("one_hot", (index[1], Term("size", (), (shape[1],))), (), shape)
+    rows, classes = (stripped_axes(x) for x in index) if template == ("array", "array") else (v, v)
+    if len(shape) == 2 and rows.op == "arange" and classes.shape == rows.shape and math.prod(v.shape) == shape[0]:
+        one_hot = Term("one_hot", (classes, Term("size", (), (shape[1],))), (), shape)
         column = operation(a, "reshape", (v,), ((shape[0], 1),), (shape[0], 1))
         return a.times([(column, 1), (one_hot, 1)], ONE, shape)
     return operation(a, "scatter", (v, *index), (template,), shape)

@@ -9,13 +9,6 @@ from minigrad.verify.derive.factors import stripped, without_lead
 from minigrad.verify.derive.term import ONE, Term
 
 
-def stripped_axes(t: Term) -> Term:
-    """The term without changes of its shape."""
-    while t.op in ("reshape", "broadcast_to"):
-        (t,) = t.args
-    return t
-
-
 def reshape(a: Algebra, args: Any, params: Any, shape: Any) -> Term:
     """A term with another shape; numbers go in front of it."""
     (x,) = args

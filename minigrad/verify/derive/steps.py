@@ -65,13 +65,14 @@ def steps_of(forward: Forward, arguments: Mapping[str, Any]) -> Steps:
     """
     recorded = _Recorded(forward, arguments)
     steps, a = recorded.steps, recorded.algebra
-    totals: dict[str, list[Term]] = {k: [] for k in [*steps.inputs, *steps.named]}
+    inner = [k for k in steps.named if k not in steps.outputs]
+    totals: dict[str, list[Term]] = {k: [] for k in [*steps.inputs, *inner]}
     rules: dict[str, list[str]] = {k: [] for k in totals}
-    for consumer in [*steps.outputs, *steps.named[::-1]]:
+    for consumer in [*steps.outputs, *inner[::-1]]:
         for target, term in recorded.contributions(consumer):
             totals[target].append(term)
             rules[target] += recorded.rules(consumer, target)
-    for k in [*steps.named[::-1], *steps.inputs]:
+    for k in [*inner[::-1], *steps.inputs]:
         shape = steps.values[k].shape
         total = a.plus([(ONE, t) for t in totals[k]], shape) if totals[k] else a.number(0, shape)
         steps.steps.append(Step(k, total, list(dict.fromkeys(rules[k]))))
@@ -85,6 +86,7 @@ class _Recorded:
         self.forward = forward
         inputs = [k for k in forward.inputs if is_float_array(arguments[k])]
         self.algebra = a = Algebra(_large(sizes_of(arguments)))
+        a.fixed = frozenset(forward.constants)
         self.tensors: dict[str, Tensor] = {}
         self.data: dict[str, Any] = {}
         self.steps = Steps(a, inputs, [], [], {}, {})

@@ -14,8 +14,9 @@ from minigrad.util.duck_array import ArrayMethods, DuckArray, arrays_in, map_arr
 from minigrad.verify.derive.algebra import Algebra
 from minigrad.verify.derive.factors import CannotWrite
 from minigrad.verify.derive.operations import operation
-from minigrad.verify.derive.term import ONE, Term
+from minigrad.verify.derive.term import ONE, Term, names_in
 
+BRANCHES = "the function looks at its constants, so the lines hold for the branches that it took here"  # a note
 REDUCTIONS = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_or: "any"}
 REDUCTIONS |= {np.logical_and: "all"}
 BY_FUNCTION = {np.sum: "sum", np.prod: "prod", np.max: "max", np.min: "min", np.any: "any", np.all: "all"}
@@ -51,6 +52,11 @@ class Symbolic(DuckArray, ArrayMethods):
         """Python may look at values that no gradient flows through, and at numbers for a decision."""
         if conversion == "__array__":
             return self.value
+        used = set(names_in(self.term))
+        if used - self.algebra.fixed:
+            raise CannotWrite("it looks at values that depend on its inputs, as a branch does")
+        if used and BRANCHES not in self.algebra.notes:
+            self.algebra.notes.append(BRANCHES)
         return getattr(self.value, conversion)()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -115,6 +121,8 @@ def term_of(a: Algebra, x: Any) -> Term:
         return a.fit(a.number(value.flat[0].item()), value.shape)
     if value.ndim == 1 and value.dtype.kind in "iu" and np.array_equal(value, np.arange(value.size)):
         return Term("arange", (a.number(value.size),), (), value.shape)
+    if value.ndim == 2 and value.shape[1] == 1 and np.array_equal(value[:, 0], np.arange(len(value))):
+        return operation(a, "reshape", (term_of(a, value[:, 0]),), (value.shape,), value.shape)
     if value.ndim == 2 and value.shape[0] == value.shape[1] and np.array_equal(value, np.eye(len(value))):
         return Term("eye", (a.number(len(value)),), (), value.shape)
     if value.size <= 8:

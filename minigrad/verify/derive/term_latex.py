@@ -13,6 +13,7 @@ from minigrad.symbols.latex import Latex
 from minigrad.symbols.notation import PRODUCT, SUM, Piece
 from minigrad.symbols.simplify import simplified
 from minigrad.verify.derive.factors import stripped
+from minigrad.verify.derive.numpy_source import NumPySource
 from minigrad.verify.derive.term import Term
 
 GREEK = {
@@ -74,6 +75,10 @@ class TermLatex(Latex):
         if t.op in ("reshape", "broadcast_to"):
             return self.expression(stripped(t).args[0] if stripped(t).op == "reshape" else stripped(t))
         operands = tuple(self.expression(x) for x in t.args)
+        if t.op == "getitem":
+            return Call("getitem", operands[:1], (NumPySource({}).index(t.params[0], t.args[1:]),))
+        if t.op == "scatter":
+            return Call("scatter", operands[:1], ())
         if t.op == "transpose":
             return Call("matrix_transpose", operands)
         if t.op == "mask":
