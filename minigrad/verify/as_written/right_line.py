@@ -21,12 +21,12 @@ from minigrad.tensor.linearize import variable
 from minigrad.tensor.tensor import Tensor
 from minigrad.verify.as_written.forward_values import ForwardPass, Recorder, Version
 from minigrad.verify.as_written.written_lines import Event, Outcome
-from minigrad.verify.derive.algebra import Algebra
 from minigrad.verify.derive.numpy_source import NumPySource
 from minigrad.verify.derive.primitives import Primitives
 from minigrad.verify.derive.steps import sizes_of
 from minigrad.verify.derive.symbolic import Symbolic
-from minigrad.verify.derive.term import ONE, Term, name, names_in
+from minigrad.verify.derive.term import ONE, Session, Term, name, names_in
+from minigrad.verify.derive.term_algebra import Algebra
 from minigrad.verify.pairs.pair import is_float_array
 
 Array = Any
@@ -54,7 +54,8 @@ def right_line(places: Sequence[Place], outcome: Outcome, event: Event) -> str |
     """
     for smallest in SMALLEST_SIZES:
         try:
-            text = _Derivation(places[0], outcome, event, smallest).text()
+            with Session():
+                text = _Derivation(places[0], outcome, event, smallest).text()
         except Exception:  # the forward function, or one of its operations, does not run on symbolic arrays
             return None
         if text is not None and all(_gives(text, place) for place in places):
@@ -91,8 +92,8 @@ class _Derivation:
         values = {order: text for order, text in named if text is not None}
         self.gradients: dict[int, str] = {}
         for e in outcome.events[: event.order]:
-            if e.version is not None and (k := self._gradient_name(e.version, e.path)) is not None:
-                self.gradients[e.version.order] = k
+            if e.version is not None and (path := self._gradient_name(e.version, e.path)) is not None:
+                self.gradients[e.version.order] = path
         self.recorder = _SymbolicRecorder(self.forward, self.algebra, values, self.known)
 
     def _value_name(self, v: Version) -> str | None:
@@ -120,10 +121,10 @@ class _Derivation:
             if isinstance(out, Tensor) and out.node is not None:
                 text = name_ or ("1" if np.ndim(cotangent) == 0 and cotangent == 1 else f"{UNKNOWN}out{k}")
                 starts[out.node] = self.algebra.number(1) if text == "1" else name(text, out.shape)
-        for order, text in self.gradients.items():
+        for order, gradient in self.gradients.items():
             node = tensors[order].node if order in tensors else None
             if node is not None and node is not end:
-                starts[node] = name(text, tensors[order].shape)
+                starts[node] = name(gradient, tensors[order].shape)
         parts = [part for node, start in starts.items() for part in self._contribution(node, start, end, starts)]
         if not parts:
             return None

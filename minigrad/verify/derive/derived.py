@@ -16,12 +16,12 @@ from minigrad.verify.derive.derived_lines import DerivedLine, as_derivation, lin
 from minigrad.verify.derive.factors import CannotWrite
 from minigrad.verify.derive.integer_inputs import Integers, arguments_at
 from minigrad.verify.derive.numpy_source import NumPySource
-from minigrad.verify.derive.operations import rebuilt
 from minigrad.verify.derive.shortening import shortened
 from minigrad.verify.derive.source_text import compiled, names_of
 from minigrad.verify.derive.steps import Step, Steps, steps_of
 from minigrad.verify.derive.term import name
 from minigrad.verify.derive.term_latex import TermLatex, align
+from minigrad.verify.derive.term_operations import rebuilt
 
 # Sizes of axes while terms are derived: large primes, as a number such as 3 or 4 in a formula is rarely a size then.
 LARGE_SIZES = {7: 17, 5: 13, 4: 11, 3: 19, 11: 23, 13: 29}
@@ -137,6 +137,10 @@ class Derived:
 
     def as_values(self, prefix: str) -> dict[str, str]:
         """The lines for dL/dL = 1, by target, in which the gradients are values with a prefix instead of the d."""
+        with self._steps.session:
+            return self._as_values(prefix)
+
+    def _as_values(self, prefix: str) -> dict[str, str]:
         steps, a = self._steps, self._steps.algebra
         shapes = {k: t.shape for k, t in steps.values.items() if t.shape}
         new = {name("dout", ()): a.number(1)}
@@ -156,7 +160,8 @@ class Derived:
 
     def to_latex(self) -> str:
         """The steps as LaTeX, one row of an `align*` for each line, with the rules that it uses."""
-        return align(self.lines, self._notation())
+        with self._steps.session:
+            return align(self.lines, self._notation())
 
     def to_markdown(self) -> str:
         """The steps as Markdown: the formula, the line of NumPy, and the rules."""
@@ -164,7 +169,9 @@ class Derived:
         parts = [f"**{self.name}, {self._shown}**"]
         for line in self.lines:
             rules = f"\n\n{', '.join(line.rules)}" if line.rules else ""
-            parts.append(f"$${notation.step(line.target, line.term)}$$\n\n```python\n{line.statement}\n```{rules}")
+            with self._steps.session:
+                formula = notation.step(line.target, line.term)
+            parts.append(f"$${formula}$$\n\n```python\n{line.statement}\n```{rules}")
         return "\n\n".join([*parts, *(f"Note: {note}" for note in self.notes)]) + "\n"
 
     _repr_markdown_ = to_markdown
@@ -199,9 +206,10 @@ def derived(
         try:
             steps = steps_of(forward, arguments_at(forward, axes))
             steps.axis_names = {n: axis for axis, n in axes.items()}
-            if is_loss:
-                _without_gradient_of_result(steps)
-            lines = written(steps, steps.steps if all_steps else shortened(steps))
+            with steps.session:
+                if is_loss:
+                    _without_gradient_of_result(steps)
+                lines = written(steps, steps.steps if all_steps else shortened(steps))
             return Derived(as_derivation(forward, steps, lines), steps, lines, prelude, hidden)
         except CannotWrite as error:
             raise ValueError(f"{forward.name} has no backward pass that can be written well: {error}") from error

@@ -169,5 +169,6 @@ def _clipped(t: Term) -> tuple[Term, Term] | None:
         return None
     size, bound = condition.args
     is_bounded = size.op == "absolute" and size.args == (x,) and bound.shape == ()
-    other = {bound: 1, Term("sign", (x,), (), x.shape): 1}
-    return (x, bound) if is_bounded and y.factors() == (1, other) else None
+    coefficient, factors = y.factors()
+    is_signed = coefficient == 1 and factors == {bound: 1, Term("sign", (x,), (), x.shape): 1}
+    return (x, bound) if is_bounded and is_signed else None

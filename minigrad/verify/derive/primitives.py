@@ -11,10 +11,7 @@ import numpy as np
 from minigrad.engine.intercept import Layer
 from minigrad.engine.primitive import DECLARED, Primitive
 from minigrad.util.duck_array import map_arrays
-from minigrad.verify.derive.algebra import Algebra
-from minigrad.verify.derive.elementwise import ELEMENTWISE
 from minigrad.verify.derive.factors import CannotWrite, stripped_axes
-from minigrad.verify.derive.operations import operation
 from minigrad.verify.derive.symbolic import (
     Symbolic,
     axes_of,
@@ -26,6 +23,9 @@ from minigrad.verify.derive.symbolic import (
     term_of,
 )  # fmt: skip
 from minigrad.verify.derive.term import ONE, Term
+from minigrad.verify.derive.term_algebra import Algebra
+from minigrad.verify.derive.term_functions import ELEMENTWISE
+from minigrad.verify.derive.term_operations import operation
 
 
 class Primitives(Layer):

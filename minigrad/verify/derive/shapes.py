@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.verify.derive.algebra import Algebra
 from minigrad.verify.derive.factors import stripped, without_lead
 from minigrad.verify.derive.term import ONE, Term
+from minigrad.verify.derive.term_algebra import Algebra
 
 
 def reshape(a: Algebra, args: Any, params: Any, shape: Any) -> Term:

@@ -5,9 +5,9 @@ So batch norm's backward pass comes out with its three sums, where the paths thr
 
 from __future__ import annotations
 
-from minigrad.verify.derive.operations import rebuilt
 from minigrad.verify.derive.steps import Step, Steps
 from minigrad.verify.derive.term import names_in
+from minigrad.verify.derive.term_operations import rebuilt
 
 LINE = 4.0  # what a line costs more than the expression in it
 MOST = 70.0  # the cost of the longest line that may come out

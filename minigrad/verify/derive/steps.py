@@ -20,11 +20,11 @@ from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.pytree import flatten
 from minigrad.verify.derivation.forward import Forward
-from minigrad.verify.derive.algebra import Algebra
 from minigrad.verify.derive.factors import CannotWrite
 from minigrad.verify.derive.primitives import Primitives
 from minigrad.verify.derive.symbolic import Symbolic
-from minigrad.verify.derive.term import ONE, Term, name
+from minigrad.verify.derive.term import ONE, Session, Term, name
+from minigrad.verify.derive.term_algebra import Algebra
 from minigrad.verify.pairs.pair import is_float_array
 
 
@@ -44,6 +44,7 @@ class Steps:
     Attributes:
         values: everything that a step may name, with its term.
         axis_names: the letters of axes, by size.
+        session: within which terms are made.
     """
 
     algebra: Algebra
@@ -55,6 +56,7 @@ class Steps:
     steps: list[Step] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     axis_names: dict[int, str] = field(default_factory=dict)
+    session: Session = field(default_factory=Session)
 
 
 def steps_of(forward: Forward, arguments: Mapping[str, Any]) -> Steps:
@@ -63,6 +65,13 @@ def steps_of(forward: Forward, arguments: Mapping[str, Any]) -> Steps:
     Raises:
         CannotWrite: an operation has no NumPy source.
     """
+    with Session() as session:
+        steps = _steps_of(forward, arguments)
+    steps.session = session
+    return steps
+
+
+def _steps_of(forward: Forward, arguments: Mapping[str, Any]) -> Steps:
     recorded = _Recorded(forward, arguments)
     steps, a = recorded.steps, recorded.algebra
     inner = [k for k in steps.named if k not in steps.outputs]

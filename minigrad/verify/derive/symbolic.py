@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from minigrad.util.duck_array import ArrayMethods, DuckArray, arrays_in, map_arrays
-from minigrad.verify.derive.algebra import Algebra
 from minigrad.verify.derive.factors import CannotWrite
-from minigrad.verify.derive.operations import operation
 from minigrad.verify.derive.term import ONE, Term, names_in
+from minigrad.verify.derive.term_algebra import Algebra
+from minigrad.verify.derive.term_operations import operation
 
 BRANCHES = "the function looks at its constants, so the lines hold for the branches that it took here"  # a note
 REDUCTIONS = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_or: "any"}

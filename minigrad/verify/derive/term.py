@@ -1,19 +1,33 @@
 """Terms: the expressions of a backward pass, with shapes.
 
 A sum is one term with all its terms ("plus"), a product one term with all its factors and their exponents ("times"), so
-that x - x and x / x are found without looking for them. Equal terms are one object.
+that x - x and x / x are found without looking for them. Within a session equal terms are one object.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextvars import ContextVar, Token
 from fractions import Fraction
-from typing import Any, ClassVar
-from weakref import WeakValueDictionary
+from typing import Any
 
 Exponent = Fraction
 ONE = Fraction(1)
+
+
+class Session:
+    """The terms of one derivation. Within the block, equal terms are one object, numbered as they are made."""
+
+    def __init__(self) -> None:
+        self.table: dict[Any, Term] = {}
+        self._tokens: list[Token[Session]] = []
+
+    def __enter__(self) -> Session:
+        self._tokens.append(_session.set(self))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _session.reset(self._tokens.pop())
 
 
 class Term:
@@ -26,9 +40,7 @@ class Term:
         shape: of the result.
     """
 
-    __slots__ = ("__weakref__", "args", "cost", "op", "params", "serial", "shape")
-    _table: ClassVar[WeakValueDictionary[Any, Term]] = WeakValueDictionary()
-    _serials: ClassVar[Iterator[int]] = itertools.count()
+    __slots__ = ("args", "cost", "op", "params", "serial", "shape")
 
     op: str
     args: tuple[Term, ...]
@@ -42,13 +54,14 @@ class Term:
     ) -> Term:
         """The term with these parts, which exists once."""
         key = (op, args, tuple((type(p).__name__, hashable(p)) for p in params), shape)
-        term = cls._table.get(key)
+        table = _session.get().table
+        term = table.get(key)
         if term is None:
             term = super().__new__(cls)
             term.op, term.args, term.params, term.shape = op, args, params, shape
-            term.serial = next(cls._serials)
+            term.serial = len(table)
             term.cost = _cost(term)
-            cls._table[key] = term
+            table[key] = term
         return term
 
     def __repr__(self) -> str:
@@ -67,6 +80,9 @@ class Term:
         if self.op == "number":
             return self.params[0], {}
         return ONE, {self: ONE}
+
+
+_session: ContextVar[Session] = ContextVar("minigrad_derive_session")
 
 
 def hashable(x: Any) -> Any:

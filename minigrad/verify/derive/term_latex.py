@@ -54,7 +54,7 @@ class TermLatex(Latex):
         """A value, or a gradient."""
         return self.gradient(name[1:]) if name.startswith("∂") else super().name(name)
 
-    def expression(self, t: Term) -> Expression:
+    def expression(self, t: Term) -> Expression:  # noqa: PLR0912  (a table)
         """A term as an expression."""
         if t.op == "name":
             text = t.params[0]

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minigrad.verify.derive.algebra import Algebra
-from minigrad.verify.derive.elementwise import ELEMENTWISE
 from minigrad.verify.derive.factors import stripped, stripped_axes
 from minigrad.verify.derive.shapes import matmul, reshape, transpose
 from minigrad.verify.derive.term import ONE, Term, mapped, names_in
+from minigrad.verify.derive.term_algebra import Algebra
+from minigrad.verify.derive.term_functions import ELEMENTWISE
 
 
 def built(a: Algebra, t: Term, args: tuple[Term, ...]) -> Term:

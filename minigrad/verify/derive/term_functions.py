@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.verify.derive.algebra import HALF, Algebra
 from minigrad.verify.derive.factors import stripped, stripped_axes
 from minigrad.verify.derive.shapes import reshape
 from minigrad.verify.derive.term import ONE, Term
+from minigrad.verify.derive.term_algebra import HALF, Algebra
 
 LARGEST = float(np.finfo(np.float64).max)
 
