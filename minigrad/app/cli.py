@@ -105,6 +105,7 @@ def _add_derive(commands: Any) -> None:
     )
     derive.add_argument("--order", type=int, default=1, help=f"2 for products with the Hessian {DEFAULT}")
     derive.add_argument("--all-steps", action="store_true", help="a line for every named value")
+    derive.add_argument("--assigned", action="store_true", help="names for all values that the function assigns, too")
     shown = derive.add_mutually_exclusive_group()
     shown.add_argument("--source", action="store_true", help="print a function that needs only NumPy")
     shown.add_argument("--latex", action="store_true", help="print the steps as LaTeX, with the rules that they use")
@@ -160,7 +161,8 @@ def _derive(options: argparse.Namespace) -> bool:
     from minigrad.app import derive
 
     shown = next((way for way in ("source", "latex", "markdown") if getattr(options, way)), "text")
-    return derive.run(options.target, _pairs(options.input, "--input"), options.order, options.all_steps, shown)
+    inputs = _pairs(options.input, "--input")
+    return derive.run(options.target, inputs, options.order, options.all_steps, options.assigned, shown)
 
 
 def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:

@@ -147,6 +147,35 @@ def test_example_arrays_and_shapes_in_the_code() -> None:
         assert [line.statement for line in result.lines] == lines
 
 
+def bn_forward(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+    """x: (N, D), gamma: (D,), beta: (D,)."""
+    mu = x.mean(axis=0)
+    xc = x - mu
+    var = (xc**2).mean(axis=0)
+    std = np.sqrt(var + eps)
+    xhat = xc / std
+    out = gamma * xhat + beta
+    return out, (x, mu, var, xhat, gamma, eps)
+
+
+def test_names_of_assigned_values() -> None:
+    result = mg.derive(bn_forward, assigned=True, all_steps=True)
+    assert [line.statement for line in result.lines] == [
+        "dxhat = dout * gamma",
+        "dstd = -(dxhat * xhat).sum(axis=0) / std",
+        "dvar = 0.5 * dstd / std",
+        "dxc = dxhat / std + 2 * dvar * xc / len(xc)",
+        "dmu = -dxc.sum(axis=0)",
+        "dx = dxc + dmu / len(x)",
+        "dgamma = (dout * xhat).sum(axis=0)",
+        "dbeta = dout.sum(axis=0)",
+    ]
+    short = mg.derive(bn_forward, assigned=True)
+    assert len(short.lines) == 3
+    rng = np.random.default_rng(0)
+    assert mg.verify.check_gradients(short.fused(), rng.normal(size=(6, 4)), rng.normal(size=4), rng.normal(size=4)).ok
+
+
 def loss(x: Any, w: Any) -> Any:
     h = mg.name("h", mg.tanh(x @ w))
     return (h**2).sum()

@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad.verify.as_written.inputs import shapes_of
 from minigrad.verify.derivation.forward import Forward
+from minigrad.verify.derive.assigned_names import with_assigned_names
 from minigrad.verify.derive.derived import Derived, derived
 from minigrad.verify.derive.integer_inputs import Integers
 from minigrad.verify.derive.second_order import second_order
@@ -19,7 +20,9 @@ from minigrad.verify.pairs.pair import is_float_array
 LETTERS = "NDKCHW"
 
 
-def derive(f: Callable[..., Any], *arrays: Any, order: int = 1, all_steps: bool = False, **shapes: Any) -> Derived:
+def derive(
+    f: Callable[..., Any], *arrays: Any, order: int = 1, all_steps: bool = False, assigned: bool = False, **shapes: Any
+) -> Derived:  # fmt: skip
     """Write the backward pass of a function: lines of NumPy in the user's names, simplified and proven.
 
     Args:
@@ -29,6 +32,8 @@ def derive(f: Callable[..., Any], *arrays: Any, order: int = 1, all_steps: bool 
         order: 1 for the gradient; 2 for the product of the Hessian with a vector, of a function that returns a number.
         all_steps: whether every named value has a line. By default the gradient of an intermediate value is put into
             the lines that use it where that makes the whole shorter.
+        assigned: whether values that f assigns to its variables have names too, as if `mg.name` stood there. What f
+            returns besides its result, for a backward function, is left out then.
         **shapes: for each input its shape, as in `mg.verify.Derivation`: "N D", a tuple of ints, an array, or a
             function of a Generator. Those that are not given are taken from annotations, the docstring or the code.
 
@@ -52,7 +57,7 @@ def derive(f: Callable[..., Any], *arrays: Any, order: int = 1, all_steps: bool 
         dx = dh * (1 - h**2) @ w.T
         dw = x.T @ (dh * (1 - h**2))
     """
-    return derive_from(f, arrays, shapes, {}, order, all_steps)
+    return derive_from(with_assigned_names(f) if assigned else f, arrays, shapes, {}, order, all_steps)
 
 
 def derive_from(
