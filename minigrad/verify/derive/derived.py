@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -72,9 +73,7 @@ class Derived:
         Raises:
             ArithmeticError: a line is wrong. Nothing derived is shown then.
         """
-        if "exact" in inspect.signature(self.derivation.check).parameters:
-            options.setdefault("exact", True)
-        reports = [self.derivation.check(**options)]
+        reports = [self._checked(options)]
         forward = self.derivation.forward
         if forward.axes and all(isinstance(forward.shapes.get(k), (str, Integers)) for k in forward.inputs):
             axes = {axis: OTHER_SIZES[size] for axis, size in forward.axes.items()}
@@ -84,12 +83,22 @@ class Derived:
             except (ValueError, IndexError, TypeError):  # the function requires its sizes
                 other = {}
             if other:
-                reports.append(self.derivation.check(**{**options, **other}))
+                reports.append(self._checked({**options, **other}))
         for report in reports:
             if not report.ok:
                 raise ArithmeticError(f"{self.name}: a derived line is wrong; please report it\n{report}")
         self.derivation.proven = not reports[0].missing
         return reports[0]
+
+    def _checked(self, options: Mapping[str, Any]) -> DerivationReport:
+        """The report of a check, exact if it can be."""
+        check: Any = self.derivation.check
+        if "exact" in inspect.signature(check).parameters and "exact" not in options:
+            with suppress(TypeError, ValueError):  # a function without exact values; what is wrong otherwise, recurs
+                exact: DerivationReport = check(**options, exact=True)
+                return exact
+        report: DerivationReport = check(**options)
+        return report
 
     def fused(self) -> Callable[..., Any]:
         """The forward function as one primitive whose backward pass is this one; see `Derivation.fused`."""

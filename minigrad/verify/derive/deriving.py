@@ -54,8 +54,8 @@ def derive(
         >>> print(mg.derive(layer, x="N D", w="D K", all_steps=True))
         # layer, backward: 3 lines, proven
         dh = 2 * dout * h
-        dx = dh * (1 - h**2) @ w.T
-        dw = x.T @ (dh * (1 - h**2))
+        dx = dh * (1 - out) @ w.T
+        dw = x.T @ (dh * (1 - out))
     """
     return derive_from(with_assigned_names(f) if assigned else f, arrays, shapes, {}, order, all_steps)
 
