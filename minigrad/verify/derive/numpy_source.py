@@ -273,8 +273,10 @@ class NumPySource(IndexedSource):
         return self._times(Term("times", args, (coefficient, exponents), shape), False)
 
     def _broadcast_to(self, t: Term, loose: bool) -> Piece:
-        inside = self.write(stripped(t))
+        inside = self.write(stripped(t), loose=True)
         like = self.named(t.shape)
+        if (more := inside.ndim - len(t.shape)) > 0:  # axes of size 1 in front
+            inside = Piece(f"{inside.within(ATOM)}[{', '.join(['0'] * more)}]", ATOM, len(t.shape))
         if inside.ndim == 0 and like is not None:
             return Piece(f"np.full_like({like}, {inside.text})", ATOM, len(t.shape))
         return Piece(f"np.broadcast_to({inside.text}, {self.shape_text(t.shape)})", ATOM, len(t.shape))
