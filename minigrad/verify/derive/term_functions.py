@@ -26,6 +26,8 @@ def _compared(op: str) -> Any:
     def compare(a: Algebra, x: Term, y: Term) -> Term:
         if x.op == y.op == "number":
             return a.number(bool(getattr(np, op)(float(x.params[0]), float(y.params[0]))))
+        if stripped(x) is stripped(y):
+            return a.number(op in ("equal", "less_equal", "greater_equal"))
         is_rare = y.op == "number" and (y.is_zero or math.isinf(y.params[0]))
         if op in ("equal", "not_equal") and is_rare and x.op != "number":
             return a.number(op == "not_equal")

@@ -86,6 +86,8 @@ def _sum_of(a: Algebra, t: Term, axes: tuple[int, ...]) -> Term:
         return best
     if (by_mean := _by_name_of_mean(a, best)) is not None:
         return by_mean
+    if _is_centered(a, t, axes):
+        return a.number(0)
     if (product := _as_matrix_product(a, t, axes, shape)) is not None:
         return product
     if t.op in ("name", "exp") and (found := _by_meaning(a, t, axes)) is not None:
@@ -96,6 +98,19 @@ def _sum_of(a: Algebra, t: Term, axes: tuple[int, ...]) -> Term:
         if total.cost < best.cost:
             return total
     return best
+
+
+def _is_centered(a: Algebra, t: Term, axes: tuple[int, ...]) -> bool:
+    """Whether a term is x minus the mean of x along the axes."""
+    for k, part in enumerate(t.args if t.op == "plus" else ()):
+        coefficient, factors = part.factors()
+        sums = [x for x in factors if x.op == "sum" and x.params == (axes,) and factors[x] == 1]
+        if coefficient == -1 and len(factors) == 2 and sums:
+            n = math.prod(t.shape[axis] for axis in axes)
+            rest = stripped(a.plus([(ONE, x) for x in (*t.args[:k], *t.args[k + 1 :])]))
+            if factors.get(Term("size", (), (n,))) == -1 and rest is sums[0].args[0]:
+                return True
+    return False
 
 
 def _is_one_of_ties(a: Algebra, t: Term, axes: tuple[int, ...]) -> bool:
