@@ -192,6 +192,49 @@ def test_hessian_product(all_steps: bool) -> None:
         np.testing.assert_allclose(product, np.asarray(other), rtol=1e-10)
 
 
+UNARY = [
+    mg.tanh,
+    mg.sigmoid,
+    mg.sin,
+    mg.relu,
+    mg.abs,
+    mg.softplus,
+    lambda x: mg.sqrt(x**2 + 1),
+    lambda x: 1 / (1 + x**2),
+]
+REDUCED: list[Any] = [
+    lambda x: x.mean(axis=0), lambda x: x.sum(axis=1, keepdims=True), lambda x: x.max(axis=1, keepdims=True),
+    lambda x: mg.var(x, axis=0), lambda x: mg.std(x, axis=1, keepdims=True),
+    lambda x: mg.logsumexp(x, axis=1, keepdims=True),
+]  # fmt: skip
+BINARY: list[Any] = [lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / (1 + b**2), mg.maximum]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_functions(seed: int) -> None:
+    """A line that is not right raises ArithmeticError."""
+
+    def composed(x: Any, w: Any, b: Any, c: float = 0.7) -> Any:
+        rng = np.random.default_rng(seed)
+        values = [x, x * c + b]
+        for k in range(rng.integers(2, 6)):
+            p, q = (values[i] for i in rng.integers(0, len(values), 2))
+            kind, choice, is_named = rng.integers(0, 4), rng.integers(0, 100), rng.random() < 0.5
+            if kind == 0:
+                p = UNARY[choice % len(UNARY)](p)
+            elif kind == 1 and min(p.shape) > 1 and p.ndim == 2:
+                p = REDUCED[choice % len(REDUCED)](p)
+            elif kind == 2:
+                p = BINARY[choice % len(BINARY)](p, q)
+            elif p.ndim == 2 and p.shape[1] == w.shape[0]:
+                p = p @ w
+            values.append(mg.name(f"v{k}", p + 0) if is_named else p)
+        return values[-1] + values[-2].sum()
+
+    for all_steps in (False, True):
+        assert mg.derive(composed, x="N D", w="D D", b="D", all_steps=all_steps).lines
+
+
 def recurrent(x: Any, w: Any, u: Any, h: Any) -> Any:
     for t in range(x.shape[1]):
         h = mg.name(f"h{t}", mg.tanh(x[:, t] @ w + h @ u))
