@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from minigrad.drawing.table import tape_table
     from minigrad.training import fit
     from minigrad.util.memory_tuning import tune_gc, tune_malloc
+    from minigrad.verify.derive.deriving import derive
 
 __version__ = "0.1.0"
 
@@ -93,6 +94,7 @@ _SUBMODULES = (
 )  # fmt: skip
 _FUNCTIONS = {
     "compile": "compiler",
+    "derive": "verify.derive.deriving",
     "detect_anomaly": "diagnostics",
     "draw": "drawing",
     "fit": "training",
@@ -166,7 +168,7 @@ __all__ = [
     "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays", "broadcast_to", "can_cast", "cbrt", "ceil",
     "checkpoint", "clip", "compile", "concat", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "copy", "copysign", "cos", "cosh", "count_nonzero", "cumulative_prod", "cumulative_sum",
-    "custom", "detect_anomaly", "diagonal", "diff", "divide", "draw", "e", "einsum", "empty", "empty_like",
+    "custom", "derive", "detect_anomaly", "diagonal", "diff", "divide", "draw", "e", "einsum", "empty", "empty_like",
     "enable_grad", "equal", "erf", "exp", "exp2", "expand_dims", "expm1", "eye", "finfo", "fit", "flip", "float32",
     "float64", "floor", "floor_divide", "fmod", "from_dlpack", "full", "full_like", "gather", "get_default_dtype",
     "get_rng_state", "grad", "greater", "greater_equal", "hessian", "hvp", "hypot", "iinfo", "inf", "int8", "int16",

@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_demo(commands)
     _add_check(commands)
+    _add_derive(commands)
     _add_notes(commands)
     return parser
 
@@ -95,6 +96,27 @@ def _add_check(commands: Any) -> None:
     check.add_argument("--json", action="store_true", help="print JSON")
     check.add_argument("--html", metavar="FILE", help="write one page with lines, formulas, verdicts and graphs")
     check.add_argument("--seed", type=seed, default=0, metavar="N", help=f"the seed of all random numbers {DEFAULT}")
+
+
+def _add_derive(commands: Any) -> None:
+    derive = commands.add_parser(
+        "derive",
+        help="write the backward pass of a function in a file, proven",
+        description="Write the backward pass of a function: lines of NumPy in the names of the function, simplified "
+        "and proven. Shapes of inputs are found in the code and its docstring, or given with --input.",
+    )
+    derive.set_defaults(run=_derive, parser=derive)
+    derive.add_argument("target", metavar="FILE:FUNCTION", help="a Python file or notebook, and a function in it")
+    derive.add_argument(
+        "--input", action="append", default=[], metavar="X=N,D", help="the shape of an input; integers as y=N<C"
+    )
+    derive.add_argument("--order", type=int, default=1, help=f"2 for products with the Hessian {DEFAULT}")
+    derive.add_argument("--all-steps", action="store_true", help="a line for every named value")
+    derive.add_argument("--assigned", action="store_true", help="names for all values that the function assigns, too")
+    shown = derive.add_mutually_exclusive_group()
+    shown.add_argument("--source", action="store_true", help="print a function that needs only NumPy")
+    shown.add_argument("--latex", action="store_true", help="print the steps as LaTeX, with the rules that they use")
+    shown.add_argument("--markdown", action="store_true", help="print the steps as Markdown")
 
 
 def _add_notes(commands: Any) -> None:
@@ -146,6 +168,14 @@ def _check(options: argparse.Namespace) -> bool:
         inputs=_pairs(options.input, "--input"), names=_pairs(options.names, "--name"),
         weights={k: float(v) for k, v in _pairs(options.weight, "--weight").items()},
     )  # fmt: skip
+
+
+def _derive(options: argparse.Namespace) -> bool:
+    from minigrad.app import derive
+
+    shown = next((way for way in ("source", "latex", "markdown") if getattr(options, way)), "text")
+    inputs = _pairs(options.input, "--input")
+    return derive.run(options.target, inputs, options.order, options.all_steps, options.assigned, shown)
 
 
 def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:

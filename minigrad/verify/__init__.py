@@ -3,6 +3,7 @@
 - gradients: check_gradients compares a gradient with finite differences and other methods
 - derivation: a backward pass written by hand is checked line by line
 - pairs, as_written: so is a plain pair of functions, with nothing changed in it
+- derive: the backward pass of a function is written and proven (mg.derive)
 - rules: the rule of a primitive is proven with sympy
 """
 

@@ -341,6 +341,10 @@ class ForwardPass:
     def _names(self, values: Values) -> dict[str, Any]:
         return {**self.given, **values.by_name}
 
+    def run_with(self, recorder: Recorder) -> Values:
+        """A run of the forward function, with its values reported to a recorder."""
+        return self._run(recorder)
+
     def _run(self, recorder: Recorder) -> Values:
         with same_randomness(self.state), np.errstate(all="ignore"):
             arguments = copy.deepcopy(self.given)

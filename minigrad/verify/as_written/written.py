@@ -15,6 +15,7 @@ from minigrad.engine.primitive import value_of
 from minigrad.verify.as_written.exact_pair import prove_lines
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, randomness
 from minigrad.verify.as_written.parts import Part, parts_of
+from minigrad.verify.as_written.right_line import Place, right_line
 from minigrad.verify.as_written.statement import line_of, names_in
 from minigrad.verify.as_written.written_lines import (
     PARTIAL,
@@ -65,7 +66,7 @@ def check_backward(
         backward: a function of the upstream gradient and of what the forward function returned with the result. None if
             `forward` is an object.
         *args: the forward function's arguments, with which it is called. Arrays of floating-point numbers are its
-            inputs; their values are also drawn anew, as a line may be right for the given values only.
+            inputs; their values are also drawn again, as a line may be right for the given values only.
         names: by the name of a gradient in the backward function, the name of the value: `{"dtmp1": "xc"}`.
         cotangent: the upstream gradient, or a tuple of several; drawn if it is not given.
         seed: of the random values.
@@ -253,7 +254,7 @@ class _Check:
             if wrong:
                 line.verdict = "wrong"
                 line.first_wrong = ", ".join(f"{k} = {n}" for k, n in event.index.items() if k)
-                self._explain(line, event, overrides, second)
+                self._explain(line, event, outcome, overrides, second)
             elif key in other and second is not None:
                 line.verdict, line.report.kind = "only here", "only here"
                 line.report.reason = "right for the given values, wrong for others"
@@ -294,6 +295,7 @@ class _Check:
         self,
         line: WrittenLine,
         event: Event,
+        outcome: Outcome,
         overrides: Mapping[int, Any],
         second: tuple[Outcome, dict[int, Any]] | None,
     ) -> None:
@@ -326,6 +328,9 @@ class _Check:
                     values, _sizes(forward, environment), reference,
                 )
             )  # fmt: skip
+        if event.expected is None:
+            places = [Place(s[0], e, case.expected) for s, e, case in zip(samples, environments, cases, strict=True)]
+            line.right_line = right_line(places, outcome, event)
         line.report.kind, line.report.reason, _ = diagnosis.common_reason(cases)
         source = line_of(self.pair.backward, event, environments[0])
         if source is not None:

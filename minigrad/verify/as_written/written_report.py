@@ -27,6 +27,8 @@ class WrittenLine:
         repair: an edit that makes it right, as a sentence; or None.
         first_wrong: the iteration of a loop in which it is wrong first, as "t = 3"; empty outside of loops.
         notes: further remarks.
+        right_line: of a wrong line, what it should compute, in the names of the backward function: derived from the
+            forward function, and evaluated in all samples. None if it cannot be derived.
         report: the numbers: `result`, `expected`, `difference`.
     """
 
@@ -39,6 +41,7 @@ class WrittenLine:
     report: LineReport
     first_wrong: str = ""
     notes: list[str] = field(default_factory=list)
+    right_line: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -60,6 +63,8 @@ class WrittenLine:
         where = f"line {self.line}" if self.last_line == self.line else f"lines {self.line} to {self.last_line}"
         head = f"{where}, {self.path}" + (f", first at {self.first_wrong}" if self.first_wrong else "")
         sentences = [] if self.verdict == "right" else self.report.sentences()
+        if self.right_line and not self.repair:
+            sentences.append(f"derived from the forward function, the right line is: {self.path} = {self.right_line}")
         sentences += [f"note: {note}" for note in self.notes]
         return [f"{head}: {sentences[0]}", *(f"    {s}" for s in sentences[1:])] if sentences else []
 
@@ -181,7 +186,8 @@ class WrittenReport(Report):
                 {
                     "line": line.line, "path": line.path, "text": line.text, "target": line.target,
                     "verdict": line.verdict, "reason": line.reason, "kind": line.report.kind, "repair": line.repair,
-                    "repaired": line.report.repaired, "first_wrong": line.first_wrong, "notes": line.notes,
+                    "repaired": line.report.repaired,
+                    "right_line": line.right_line, "first_wrong": line.first_wrong, "notes": line.notes,
                     "proven": line.report.proven, "not_proven": line.report.not_proven,
                 }
                 for line in self.lines

@@ -32,10 +32,11 @@ def to_primitive(derivation: BackwardPass) -> Callable[..., Any]:
     """
     forward = derivation.forward
     run = draw_sample(forward, {}, np.random.default_rng(0)).reference.run
-    _check_complete(derivation, run.named)
-    results = [*run.outputs, *run.named]
+    named = [name for name in run.named if name not in run.outputs]  # a result may have been named "out" too
+    _check_complete(derivation, named)
+    results = [*run.outputs, *named]
     primitive = Primitive(
-        _values(forward, run.named),
+        _values(forward, named),
         joint=_joint(derivation, results, len(run.outputs)),
         signature=_signature(forward.inputs, forward.constants),
         outputs=[_operand_name(name) for name in results],
