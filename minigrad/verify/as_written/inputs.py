@@ -186,8 +186,8 @@ def drawn(
             out.assumptions.append(f"assumed {p.name} = {options}")
         else:
             raise Unknown(
-                f"{written.name}: the shape of {p.name!r} is not known. Give it in the docstring, {p.name}: (N, D), in an "
-                f'annotation, {p.name}: "N D", or on the command line, --input {p.name}=N,D'
+                f"{written.name}: the shape of {p.name!r} is not known. Give it in the docstring, {p.name}: (N, D), in "
+                f'an annotation, {p.name}: "N D", or on the command line, --input {p.name}=N,D'
             )
     shown = [f"{name} ({', '.join(shape.axes)})" for name, shape in shapes.items() if name in out.arguments]
     if shown:
@@ -209,8 +209,8 @@ def _options(name: str, definition: ast.FunctionDef) -> dict[str, Any]:
     keys = []
     for node in ast.walk(definition):
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            if isinstance(node.value, ast.Name) and node.value.id == name and isinstance(node.ctx, ast.Load):
-                keys.append(node.slice.value)
+            is_read = isinstance(node.value, ast.Name) and node.value.id == name and isinstance(node.ctx, ast.Load)
+            keys += [node.slice.value] * is_read
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
             if isinstance(node.func.value, ast.Name) and node.func.value.id == name and len(node.args) == 1:
                 keys.append(ast.literal_eval(node.args[0]))
