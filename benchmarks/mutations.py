@@ -231,5 +231,5 @@ def with_line(base: Derivation, target: str, function: Callable[..., Any]) -> De
     """The derivation with another function for one line."""
     derivation = Derivation(base.forward.function, **base.forward.shapes)
     for t, line in base.lines.items():
-        derivation.line(function if t == target else line.function)
+        derivation.line(of=t)(function if t == target else line.function)
     return derivation

@@ -52,15 +52,25 @@ def redraw(
     return sample_at(forward, arguments, rng, cotangent)
 
 
-def draw_other_sizes(forward: Forward, rng: np.random.Generator) -> Sample | None:
-    """A sample with all inputs drawn, and with other axis sizes; None unless shapes are given by names of axes."""
+def draw_other_sizes(
+    forward: Forward, rng: np.random.Generator, given: Mapping[str, Any], cotangent: Any = None
+) -> Sample | None:
+    """A sample with all inputs drawn, and with other axis sizes; None unless shapes are given by names of axes.
+
+    Constants have other values too: a factor that equals one of them by chance is no reason.
+    """
     if not all(isinstance(forward.shapes.get(k), str) for k in forward.inputs):
         return None
     axes = {axis: OTHER_SIZES[size] for axis, size in forward.axes.items()}
-    try:
-        return draw_sample(forward, {}, rng, axes=axes)
-    except (ValueError, IndexError, TypeError):  # the function requires its sizes
-        return None
+    constants = {k: v for k, v in given.items() if k in forward.constants}
+    defaults = forward.arguments(constants, np.random.default_rng(0), axes)
+    others = {k: 1.25 * defaults[k] for k in forward.constants if type(defaults[k]) is float}
+    for changed in (others, {}):
+        try:
+            return draw_sample(forward, constants | changed, rng, cotangent, axes)
+        except (ValueError, IndexError, TypeError, ArithmeticError):  # it requires its sizes, or its constants
+            continue
+    return None
 
 
 def sample_at(
