@@ -1,39 +1,106 @@
-"""One statement of a backward function as a function of its names, in which edits can be tried."""
+"""A statement of a backward function as a function of its local names, in which edits can be tried.
+
+A value that is added up in a loop comes from all runs of its statement, so these are repeated for each edit.
+"""
 
 from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Mapping
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 from minigrad.verify.as_written.written_lines import Event
+from minigrad.verify.derivation.edits import is_atom
 from minigrad.verify.derivation.line_source import LineSource
-from minigrad.verify.pairs.instrument import Written
-from minigrad.verify.pairs.sites import path_of
+from minigrad.verify.pairs.instrument import Written, path_text
+from minigrad.verify.pairs.sites import Site, path_of
+
+Runs = Sequence[Mapping[str, Any]]  # the local names before each run of a statement
 
 
-def line_of(written: Written, event: Event, local: Mapping[str, Any]) -> LineSource | None:
-    """The statement of an event as a line of its local names; None if it is not an assignment to a whole value."""
+class StatementSource(LineSource):
+    """A statement as a function of local names, which returns what it has written and the object written to."""
+
+    def __init__(self, tree: ast.Module, names: Sequence[str], scope: Mapping[str, Any], base: str) -> None:
+        super().__init__(tree, names, scope)
+        self.base = base  # the name of the object that is written to; empty if the line only computes a value
+
+    def result(self, function: Callable[..., Any], values: Any) -> Any:
+        """What the statement has written after all runs; None if it raises an error."""
+        runs: Runs = values
+        written = None
+        kept = copy.deepcopy(runs[0][self.base]) if self.base in runs[0] else None
+        for run in runs:
+            names = {**run, self.base: kept} if self.base else run
+            result = super().result(function, names)
+            if result is None:
+                return None
+            kept, written = result if self.base else (None, result)
+        return written
+
+    def values_of(self, atoms: Sequence[str], values: Any) -> dict[str, Any]:
+        """The values of expressions that only read a value, in the last run."""
+        return super().values_of(atoms, values[-1])
+
+    def text(self) -> str:
+        """The line as it stands now, without what is added here."""
+        body = self.body.body[:-1] if self.base else self.body.body
+        return ast.unparse(ast.Module(body, []))
+
+
+def line_of(written: Written, event: Event, runs: Runs) -> StatementSource | None:
+    """The statement of an event as a line of its local names; None if it is not one simple statement."""
+    local = runs[-1] if runs else {}
     expression = _expression(written, event)
-    if expression is None:
-        return None
-    names = [n.id for n in ast.walk(expression) if isinstance(n, ast.Name) and n.id in local]
-    names = list(dict.fromkeys([*names, *(k for k in local if k.isidentifier())]))
-    if not names:
+    base = ""
+    if expression is not None:
+        body: list[ast.stmt] = [ast.Return(copy.deepcopy(expression))]
+    else:
+        site = site_of(written, event)
+        if site is None:
+            return None
+        path = ast.parse(path_text(site.statement, site.path), mode="eval").body
+        base = next(n.id for n in ast.walk(path) if isinstance(n, ast.Name))
+        both = ast.Tuple([ast.Name(base, ast.Load()), path], ast.Load())
+        body = [copy.deepcopy(site.statement), ast.Return(both)]
+    names = list(dict.fromkeys([*_names_in(body), *local]))
+    names = [k for k in names if k in local and k.isidentifier()]
+    if base and base not in names:
         return None
     definition = ast.parse("def line(): return None")
     function = definition.body[0]
     assert isinstance(function, ast.FunctionDef)
-    function.body = [ast.Return(copy.deepcopy(expression))]
+    function.body = body
     f = written.function
     scope = dict(f.__globals__)
     for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
-        scope[name] = cell.cell_contents
-    return LineSource(definition, names, scope)
+        with suppress(ValueError):  # a name that is not bound yet
+            scope[name] = cell.cell_contents
+    return StatementSource(definition, names, scope, base)
+
+
+def site_of(written: Written, event: Event) -> Site | None:
+    """The place of the statement that computes an event; of a value that is added up in a loop, the only such one."""
+    if event.site < 0:
+        return None
+    site = written.sites[event.site]
+    if not site.is_after_loop:
+        return site if isinstance(site.statement, (ast.Assign, ast.AugAssign, ast.Expr)) else None
+    steps = [s for s in written.sites if s.path == site.path and s.statement is site.statement and not s.is_after_loop]
+    others = [
+        s for s in written.sites[: site.number]
+        if s.path == site.path and s.continues and len(s.loops) > len(site.loops) and not s.is_after_loop
+    ]  # fmt: skip
+    return steps[0] if len(steps) == 1 and len(others) == 1 else None
 
 
 def _expression(written: Written, event: Event) -> ast.expr | None:
+    """The expression whose value an event is."""
     if event.site < 0:
         return written.returns[-1].parts[-1 - event.site]
     statement = written.sites[event.site].statement
@@ -56,6 +123,36 @@ def _expression(written: Written, event: Event) -> ast.expr | None:
     return None
 
 
-def names_in(tree: ast.AST) -> set[str]:
-    """The names that a tree reads."""
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+def atoms_of(source: StatementSource, runs: Runs, index: Mapping[str, Any]) -> list[str]:
+    """What a statement reads by name, then what else it could read: names, items and attributes with values."""
+    local = runs[-1]
+    called = {id(n.func) for n in ast.walk(source.body) if isinstance(n, ast.Call)}
+    own = [n for s in source.body.body for n in ast.walk(s) if is_atom(n) and id(n) not in called]
+    found = [ast.unparse(n) for n in own] + [name for name in local if name.isidentifier()]
+    for name, value in local.items():
+        found += _items(name, value, index)
+    known = source.values_of(list(dict.fromkeys(found)), runs)
+    return [name for name, value in known.items() if is_value(value)]
+
+
+def _items(name: str, value: Any, index: Mapping[str, Any]) -> Iterator[str]:
+    """The items of a dictionary by a loop's variable or by text, and the attributes of an object."""
+    if isinstance(value, dict):
+        yield from (f"{name}[{k!r}]" for k in value if isinstance(k, str))
+        for k, n in index.items():
+            yield from (f"{name}[{k}{step}]" for step, at in (("", n), (" - 1", n - 1)) if k and at in value)
+    elif hasattr(value, "__dict__") and not isinstance(value, (types.ModuleType, np.ndarray, type)):
+        for attribute, inner in vars(value).items():
+            yield f"{name}.{attribute}"
+            yield from _items(f"{name}.{attribute}", inner, {}) if isinstance(inner, dict) else ()
+
+
+def is_value(value: Any) -> bool:
+    """Whether a value can be in a formula: a number, or an array of numbers."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "biuf"
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _names_in(body: Sequence[ast.stmt]) -> list[str]:
+    return [n.id for s in body for n in ast.walk(s) if isinstance(n, ast.Name)]

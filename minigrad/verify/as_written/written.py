@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from minigrad.engine.primitive import value_of
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, randomness
 from minigrad.verify.as_written.parts import Part, parts_of
-from minigrad.verify.as_written.statement import line_of, names_in
+from minigrad.verify.as_written.statement import atoms_of, is_value, line_of, site_of
 from minigrad.verify.as_written.written_lines import (
     PARTIAL,
     RIGHT,
@@ -289,34 +289,43 @@ class _Check:
         if not np.all(np.isfinite(event.result)):
             line.report.kind, line.report.reason = "finite", "it has NaN or infinite elements"
             return
-        cases, environments = [], []
-        for forward, e, over in samples:
+        site = site_of(self.pair.backward, event)
+        sites = {s.number for s in self.pair.backward.sites if site is not None and s.statement is site.statement}
+        all_runs = [self._runs(forward, e, over, sites) for forward, e, over in samples]
+        source = line_of(self.pair.backward, event, all_runs[0]) if all(all_runs) else None
+        atoms = atoms_of(source, all_runs[0], event.index) if source is not None else []
+        cases = []
+        for (forward, e, _), runs in zip(samples, all_runs, strict=True):
             assert e.version is not None
-            environment = run_backward(
-                self.pair.backward, forward, self.names, {k: v for k, v in over.items() if k != event.order},
-                capture=event.order,
-            ).captured  # fmt: skip
-            others = {k: v for k, v in environment.items() if not _is_gradient_name(k)}
-            values = {k: v for k, v in {**forward.reference.run.values, **others}.items() if _is_plain(v)}
-            environments.append(environment)
-            reference = forward.reference
-            label = e.version.label
+            values = source.values_of(atoms, runs) if source is not None else {}
+            values = {k: v for k, v in values.items() if not _is_gradient_name(k) and is_value(v)}
+            for name, value in forward.plain.by_name.items():
+                if is_value(value) and not any(_is_same(value, other) for other in values.values()):
+                    values.setdefault(name, value)
+            label, reference = e.version.label, forward.reference
             cases.append(
                 Case(
                     label, e.result, forward.gradient(e.version) if e.expected is None else e.expected,
                     reference.contributions[label] if e.contributions is None else e.contributions,
-                    values, _sizes(forward, environment), reference,
+                    values, _sizes(forward, runs[-1] if runs else {}), reference,
                 )
             )  # fmt: skip
         line.report.kind, line.report.reason, _ = diagnosis.common_reason(cases)
-        source = line_of(self.pair.backward, event, environments[0])
         if source is not None:
             expected = [case.expected for case in cases]
-            used = names_in(source.body)
-            own = [name for name in source.names if name in used]
-            found = repair.search_edit(source, own, environments, expected, self.seconds)
+            found = repair.search_edit(source, atoms, all_runs, expected, self.seconds)
             if found is not None:
                 line.report.repair, line.report.repaired = found
+
+    def _runs(
+        self, forward: ForwardPass, event: Event, overrides: Mapping[int, Any], sites: Collection[int]
+    ) -> list[dict[str, Any]]:
+        """The local variables before the statement of an event; before each of its runs in a loop."""
+        is_added_up = event.site >= 0 and self.pair.backward.sites[event.site].is_after_loop
+        return run_backward(
+            self.pair.backward, forward, self.names, {k: v for k, v in overrides.items() if k != event.order},
+            capture=event.order, captured_sites=sites if is_added_up else (),
+        ).captured  # fmt: skip
 
     def _same_line(
         self, event: Event, forward: ForwardPass, judged_there: tuple[Outcome, dict[int, Any]]
@@ -383,9 +392,8 @@ def _judged_with_parts(
     return outcome, overrides
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value can be a factor: a number, or an array of numbers."""
-    return isinstance(value, (int, float, np.number)) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
+def _is_same(a: Any, b: Any) -> bool:
+    return np.shape(a) == np.shape(b) and bool(np.all(np.asarray(a) == np.asarray(b)))
 
 
 def _is_gradient_name(path: str) -> bool:

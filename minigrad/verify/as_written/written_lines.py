@@ -7,7 +7,8 @@ at the forward function's values: by its name first; if a name is used for sever
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import types
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from minigrad.verify.pairs.pair import is_number
 
 Array = Any
 RIGHT, WRONG, UNKNOWN, PARTIAL = "right", "wrong", "unknown", "partial"
+MOST_RUNS = 400  # of a statement, before which the local variables are kept
 TRIALS = 60  # runs in search of the line to blame
 
 
@@ -80,7 +82,8 @@ class Judge(Listener):
         names: by name of a gradient, the name of its value.
         overrides: by the number of an event, the array with which to go on; None for what the function has computed.
         is_judging: whether to go on with the true gradient instead of a wrong one.
-        capture: the number of an event, before whose statement the local variables are kept.
+        capture: the number of an event, before whose statement the local variables are kept; if it is an array that a
+            loop has added up, before all runs of that statement.
         is_strict: whether a gradient of another shape than its value, with the right elements, is wrong.
     """
 
@@ -92,16 +95,21 @@ class Judge(Listener):
         self.overrides, self.is_judging, self.capture, self.is_strict = overrides, is_judging, capture, is_strict
         self.outcome = Outcome()
         self.upstream = set(forward.call.cotangents)
-        self.captured: dict[str, Any] = {}
-        self._locals: dict[str, Any] = {}
+        self.captured: list[dict[str, Any]] = []
+        self.captured_sites: set[int] = set()  # whose statement is captured; that before the event if none is said
         self._right: set[str] = set()
         self._counts: dict[tuple[int, str], int] = {}
 
     def before(self, number: int) -> None:
         """Keep the local variables, if this is the statement of the event to capture."""
-        if self.capture is not None and len(self.outcome.events) <= self.capture:
-            self._locals = copy.deepcopy({k: v for k, v in caller().f_locals.items() if k != "self"})
-            self._locals |= {"self": caller().f_locals["self"]} if "self" in caller().f_locals else {}
+        if self.capture is None or len(self.outcome.events) > self.capture:
+            return
+        if not self.captured_sites:
+            self.captured.clear()
+        elif number not in self.captured_sites:
+            return
+        if len(self.captured) < MOST_RUNS:
+            self.captured.append(_copied(caller().f_locals))
 
     def wrote(self, number: int, value: Any) -> Any:
         """Judge a value."""
@@ -146,8 +154,6 @@ class Judge(Listener):
         result = np.array(value, dtype=float)
         event = Event(len(self.outcome.events), site, path, index, result)
         self.outcome.events.append(event)
-        if event.order == self.capture:
-            self.captured = self._locals
         event.candidates = self._candidates(event)
         if not is_complete and index and event.candidates and self.written.sites[max(site, 0)].continues:
             event.status = PARTIAL
@@ -255,10 +261,11 @@ def _like(value: Any, other: Array) -> Any:
 
 def run_backward(
     written: Written, forward: ForwardPass, names: Mapping[str, str], overrides: Mapping[int, Any] | None = None,
-    is_judging: bool = True, capture: int | None = None, is_strict: bool = False,
+    is_judging: bool = True, capture: int | None = None, is_strict: bool = False, captured_sites: Collection[int] = (),
 ) -> Judge:  # fmt: skip
     """Run the backward function once and judge what it computes."""
     judge = Judge(written, forward, names, overrides or {}, is_judging, capture, is_strict)
+    judge.captured_sites = set(captured_sites)
     owner, arguments = forward.backward_arguments()
     first = (owner,) if forward.pair.backward_has_self else ()
     judge.outcome.owner = owner
@@ -389,6 +396,20 @@ def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) ->
                 key = (event.site, event.path, version.name, version.line)
                 found.setdefault(key, (event, Suspect(version, is_value)))
     return sorted(found.values(), key=lambda pair: (pair[1].version not in pair[0].candidates, pair[1].is_value))
+
+
+def _copied(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Local variables as they are now; what cannot be copied as it is."""
+    copied, memo = {}, {}  # type: dict[str, Any], dict[int, Any]
+    for name, value in names.items():
+        if isinstance(value, types.ModuleType) or callable(value):
+            copied[name] = value
+            continue
+        try:
+            copied[name] = copy.deepcopy(value, memo)
+        except Exception:  # objects of the user may refuse to be copied in any way
+            copied[name] = value
+    return copied
 
 
 Function = Callable[..., Any]

@@ -65,6 +65,11 @@ def _cases(derivation: BackwardPass, line: Line, report: LineReport, first: Samp
 
 def common_reason(cases: Sequence[Case]) -> Reason:
     """The first explanation that gives the same reason in every sample, and only one."""
+    with np.errstate(all="ignore"):
+        return _common_reason(cases)
+
+
+def _common_reason(cases: Sequence[Case]) -> Reason:
     unnamed = []
     for explain_case in (_shape, _zero, _number, _value, _paths, _path_times_value, _two_factors, _diagonal, _where):
         by_case = [dict.fromkeys(explain_case(case)) for case in cases]

@@ -100,7 +100,7 @@ def _has_unseen_term(
             continue
         right = node.right if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.right)
         for rest in (node.left, right):
-            with source.edited(node, rest) as function:
+            with source.edited(rest, node) as function:
                 if function is None:
                     continue
                 edited = Line(line.target, function, line.parameters)
