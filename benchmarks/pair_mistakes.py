@@ -125,7 +125,7 @@ def _slips(statement: Any, function: ast.FunctionDef) -> Iterator[tuple[str, ast
     value = statement.value
     if isinstance(statement, ast.Expr):
         return
-    if isinstance(statement, ast.AugAssign):
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add):
         yield "not accumulated", ast.Assign([statement.target], statement.value, lineno=statement.lineno)
     if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript) and "<" in ast.unparse(statement):
         yield "forgotten mask", None
@@ -283,6 +283,8 @@ def examine(subject: Subject, seed: int) -> dict[str, Any]:
     line = next((w for w in wrong if w.line <= mistake.line <= w.last_line), wrong[0] if wrong else None)
     row["sentence"] = line is not None and line.report.kind != "unexplained"
     row["repair"] = line is not None and line.repair is not None
+    is_before = line is not None and mistake.kind == "forgotten mask" and len(wrong) == 1 and line.line == mistake.line - 1
+    row["blamed"] = row["blamed"] or is_before  # nothing is left of the line itself
     row["explained"] = row["blamed"] and (row["sentence"] or row["repair"])
     row["line"] = line
     row["false repair"] = row["other reason"] = False

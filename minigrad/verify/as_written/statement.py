@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.verify.as_written.written_lines import Event
+from minigrad.verify.as_written.written_lines import RIGHT, Event
 from minigrad.verify.derivation.edits import is_atom
 from minigrad.verify.derivation.line_source import LineSource
+from minigrad.verify.derivation.repair import is_right
 from minigrad.verify.pairs.instrument import Written, path_text
 from minigrad.verify.pairs.sites import Site, path_of
 
@@ -34,7 +35,7 @@ class StatementSource(LineSource):
         """What the statement has written after all runs; None if it raises an error."""
         runs: Runs = values
         written = None
-        kept = copy.deepcopy(runs[0][self.base]) if self.base in runs[0] else None
+        kept = copy.deepcopy(runs[0].get(self.base)) if self.base else None
         for run in runs:
             names = {**run, self.base: kept} if self.base else run
             result = super().result(function, names)
@@ -53,25 +54,24 @@ class StatementSource(LineSource):
         return ast.unparse(ast.Module(body, []))
 
 
-def line_of(written: Written, event: Event, runs: Runs) -> StatementSource | None:
-    """The statement of an event as a line of its local names; None if it is not one simple statement."""
-    local = runs[-1] if runs else {}
-    expression = _expression(written, event)
+def line_of(written: Written, event: Event, steps: Sequence[Site], runs: Runs) -> StatementSource | None:
+    """The statements of an event as a line of its local names; None if they are not simple ones."""
+    local = {k: v for k, v in runs[-1].items() if k in runs[0]}
+    expression = _expression(written, event) if len(steps) < 2 else None
     base = ""
     if expression is not None:
         body: list[ast.stmt] = [ast.Return(copy.deepcopy(expression))]
     else:
-        site = site_of(written, event)
-        if site is None:
+        if not steps:
             return None
-        path = ast.parse(path_text(site.statement, site.path), mode="eval").body
+        path = ast.parse(path_text(steps[-1].statement, steps[-1].path), mode="eval").body
         base = next(n.id for n in ast.walk(path) if isinstance(n, ast.Name))
         both = ast.Tuple([ast.Name(base, ast.Load()), path], ast.Load())
-        body = [copy.deepcopy(site.statement), ast.Return(both)]
+        body = [*(copy.deepcopy(step.statement) for step in steps), ast.Return(both)]
     names = list(dict.fromkeys([*_names_in(body), *local]))
     names = [k for k in names if k in local and k.isidentifier()]
     if base and base not in names:
-        return None
+        names.append(base)
     definition = ast.parse("def line(): return None")
     function = definition.body[0]
     assert isinstance(function, ast.FunctionDef)
@@ -84,19 +84,60 @@ def line_of(written: Written, event: Event, runs: Runs) -> StatementSource | Non
     return StatementSource(definition, names, scope, base)
 
 
-def site_of(written: Written, event: Event) -> Site | None:
-    """The place of the statement that computes an event; of a value that is added up in a loop, the only such one."""
-    if event.site < 0:
+def added_up(source: StatementSource, runs: Sequence[Runs], expected: Sequence[Any]) -> tuple[str, str] | None:
+    """The repair `dw[f] = ...` should be `dw[f] += ...`, if it makes the line right."""
+    statement = source.body.body[0]
+    if not source.base or len(source.body.body) > 2 or not isinstance(statement, ast.Assign):
         return None
+    target = statement.targets[0]
+    if not isinstance(target, ast.Subscript):
+        return None
+    source.body.body[0] = ast.copy_location(ast.AugAssign(target, ast.Add(), statement.value), statement)
+    try:
+        with source.edited(statement.value, statement.value) as function:
+            pairs = zip(runs, expected, strict=True)
+            if function is not None and all(is_right(source.result(function, r), e) for r, e in pairs):
+                left = ast.unparse(target)
+                return f"`{left} =` should be `{left} +=`: every step adds to it", source.text()
+    finally:
+        source.body.body[0] = statement
+    return None
+
+
+def steps_of(written: Written, event: Event, before: Sequence[Event]) -> list[Site]:
+    """The statements that compute an event: the last ones that wrote its value, if it is written in steps.
+
+    Of a value that is added up in a loop, the only statement there. None if they are not simple statements.
+    """
+    if event.site < 0:
+        return []
     site = written.sites[event.site]
-    if not site.is_after_loop:
-        return site if isinstance(site.statement, (ast.Assign, ast.AugAssign, ast.Expr)) else None
-    steps = [s for s in written.sites if s.path == site.path and s.statement is site.statement and not s.is_after_loop]
-    others = [
-        s for s in written.sites[: site.number]
-        if s.path == site.path and s.continues and len(s.loops) > len(site.loops) and not s.is_after_loop
-    ]  # fmt: skip
-    return steps[0] if len(steps) == 1 and len(others) == 1 else None
+    if site.is_after_loop:
+        steps = [
+            s for s in written.sites[: site.number]
+            if s.path == site.path and s.continues and len(s.loops) > len(site.loops) and not s.is_after_loop
+        ]  # fmt: skip
+        return steps if len(steps) == 1 and steps[0].statement is site.statement else []
+    steps = [site]
+    for other in reversed(before):
+        if other.path != event.path or other.site < 0 or other.index != event.index:
+            continue
+        earlier = written.sites[other.site]
+        if other.status == RIGHT or earlier.loops != site.loops or not steps[0].continues or earlier.is_after_loop:
+            break
+        steps.insert(0, earlier)
+    is_simple = all(isinstance(s.statement, (ast.Assign, ast.AugAssign, ast.Expr)) for s in steps)
+    return steps if is_simple else []
+
+
+def environments(captured: Runs, steps: Sequence[Site]) -> Runs:
+    """The local names before each run: those before the last of several steps, with what was there before the first."""
+    if len(steps) < 2 or len(captured) < len(steps):
+        return captured
+    first, last = captured[-len(steps)], captured[-1]
+    base = steps[-1].path.partition(".")[0]
+    merged = {k: v for k, v in last.items() if k != base}
+    return [merged | ({base: first[base]} if base in first else {})]
 
 
 def _expression(written: Written, event: Event) -> ast.expr | None:
@@ -123,16 +164,18 @@ def _expression(written: Written, event: Event) -> ast.expr | None:
     return None
 
 
-def atoms_of(source: StatementSource, runs: Runs, index: Mapping[str, Any]) -> list[str]:
+def atoms_of(source: StatementSource, runs: Runs, event: Event) -> list[str]:
     """What a statement reads by name, then what else it could read: names, items and attributes with values."""
-    local = runs[-1]
+    local = {k: v for k, v in runs[-1].items() if k in runs[0]}
     called = {id(n.func) for n in ast.walk(source.body) if isinstance(n, ast.Call)}
     own = [n for s in source.body.body for n in ast.walk(s) if is_atom(n) and id(n) not in called]
-    found = [ast.unparse(n) for n in own] + [name for name in local if name.isidentifier()]
+    names = sorted((name for name in local if name.isidentifier()), key=lambda name: "cache" in name)
+    found = [ast.unparse(n) for n in own] + names
     for name, value in local.items():
-        found += _items(name, value, index)
+        found += _items(name, value, event.index)
     known = source.values_of(list(dict.fromkeys(found)), runs)
-    return [name for name, value in known.items() if is_value(value)]
+    written = set() if event.path in map(ast.unparse, own) else {event.path}  # what the line writes is no help for it
+    return [name for name, value in known.items() if is_value(value) and name not in written]
 
 
 def _items(name: str, value: Any, index: Mapping[str, Any]) -> Iterator[str]:

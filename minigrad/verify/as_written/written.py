@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 from minigrad.engine.primitive import value_of
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, randomness
 from minigrad.verify.as_written.parts import Part, parts_of
-from minigrad.verify.as_written.statement import atoms_of, is_value, line_of, site_of
+from minigrad.verify.as_written.statement import added_up, atoms_of, environments, is_value, line_of, steps_of
+from minigrad.verify.as_written.unseen import has_unseen_term, is_linear
 from minigrad.verify.as_written.written_lines import (
     PARTIAL,
     RIGHT,
@@ -28,7 +30,7 @@ from minigrad.verify.as_written.written_report import WrittenLine, WrittenReport
 from minigrad.verify.derivation import diagnosis, repair
 from minigrad.verify.derivation.derivation_report import LineReport
 from minigrad.verify.derivation.named_factors import Case
-from minigrad.verify.derivation.structure import redrawn
+from minigrad.verify.derivation.structure import may_be_wanted, redrawn
 from minigrad.verify.pairs.gradient_names import values_named_by, without_suffix
 from minigrad.verify.pairs.instrument import Written
 from minigrad.verify.pairs.pair import Pair
@@ -42,6 +44,7 @@ def check_backward(
     backward: Any = None,
     *args: Any,
     names: Mapping[str, str] | None = None,
+    constants: Sequence[str] = (),
     cotangent: Any = None,
     seed: int = 0,
     repair_seconds: float = 0.3,
@@ -62,7 +65,8 @@ def check_backward(
         *args: the forward function's arguments, with which it is called. Arrays of floating-point numbers are its
             inputs; their values are also drawn anew, as a line may be right for the given values only.
         names: by the name of a gradient in the backward function, the name of the value: `{"dtmp1": "xc"}`.
-        cotangent: the upstream gradient, or a tuple of several; drawn if it is not given.
+        constants: the arguments that no gradient is asked for, and that keep their values: labels, masks.
+        cotangent: the upstream gradient, or a tuple of several, in all draws; drawn if it is not given.
         seed: of the random values.
         repair_seconds: how long to search for an edit that makes a wrong line right.
         **options: keyword arguments of the forward function.
@@ -93,8 +97,9 @@ def check_backward(
     """
     pair = Pair(forward) if backward is None else Pair(forward, backward)
     return check_pair(
-        pair, pair.arguments(args, options), names=names, cotangent=cotangent, seed=seed, repair_seconds=repair_seconds
-    )
+        pair, pair.arguments(args, options), names=names, cotangent=cotangent, seed=seed, repair_seconds=repair_seconds,
+        constants=constants,
+    )  # fmt: skip
 
 
 def check_pair(
@@ -106,9 +111,12 @@ def check_pair(
     seed: int = 0,
     repair_seconds: float = 0.3,
     other: Mapping[str, Any] | None = None,
+    constants: Sequence[str] = (),
 ) -> WrittenReport:
     """See check_backward. `other` are arguments of other sizes, with which reasons are tried too."""
-    return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other).report()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, in the functions and in edits of them
+        return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other, constants).report()
 
 
 class _Check:
@@ -116,36 +124,43 @@ class _Check:
 
     def __init__(
         self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int, seconds: float,
-        other: Mapping[str, Any] | None = None,
+        other: Mapping[str, Any] | None = None, constants: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.pair, self.names, self.seconds = pair, names, seconds
+        self.constants = (constants,) if isinstance(constants, str) else tuple(constants)
         generators = [np.random.default_rng([seed, k, 78]) for k in range(4)]
         state = randomness()
         owner = pair.owner if pair.has_self else None
-        first = ForwardPass(pair, arguments, owner, state, generators[0])
-        if cotangent is not None:
-            parts = cotangent if isinstance(cotangent, tuple) else (cotangent,)
-            given = {
-                k: np.broadcast_to(np.asarray(value_of(c), float), np.shape(first.cotangents[k]))
-                for k, c in zip(first.call.outputs, parts, strict=True)
-            }
-            first = ForwardPass(pair, arguments, owner, state, generators[0], given)
-        self.first = first
-        self.second = self._redrawn(arguments, owner, state, generators[1])
+
+        def passed(values: Mapping[str, Any], rng: np.random.Generator, owner: Any = owner) -> ForwardPass:
+            forward = ForwardPass(pair, values, owner, state, rng)
+            return forward if cotangent is None else ForwardPass(
+                pair, values, owner, state, rng, _given_cotangents(forward, cotangent)
+            )  # fmt: skip
+
+        self.first = passed(arguments, generators[0])
+        self.second = self._redrawn(arguments, owner, passed, generators[1])
         self.other_sizes: ForwardPass | None = None
         with suppress(Exception):  # the user's function may refuse other sizes in any way
-            self.other_sizes = None if other is None else ForwardPass(pair, other, owner, state, generators[2])
+            self.other_sizes = None if other is None else passed(other, generators[2])
+        self.doubled: Outcome | None = None
+        if not self.first.call.is_unit:
+            twice = {k: 2 * c for k, c in self.first.cotangents.items()}
+            self._double = lambda: ForwardPass(pair, arguments, owner, state, generators[3], twice)
 
     def _redrawn(
-        self, arguments: Mapping[str, Any], owner: Any, state: Any, rng: np.random.Generator
+        self, arguments: Mapping[str, Any], owner: Any, passed: Callable[..., ForwardPass], rng: np.random.Generator
     ) -> ForwardPass | None:
         """A pass with other values of the same kind for all inputs; None if the function does not take them."""
         try:
-            other = {name: _redrawn_value(value, rng) for name, value in copy.deepcopy(dict(arguments)).items()}
+            other = {
+                name: value if name in self.constants else _redrawn_value(value, rng)
+                for name, value in copy.deepcopy(dict(arguments)).items()
+            }
             other_owner = copy.deepcopy(owner)
             if other_owner is not None:
                 vars(other_owner).update({k: _redrawn_value(v, rng) for k, v in vars(other_owner).items()})
-            return ForwardPass(self.pair, other, other_owner, state, rng)
+            return passed(other, rng, other_owner)
         except Exception:  # the user's function may refuse other values in any way
             return None
 
@@ -202,8 +217,22 @@ class _Check:
             returned_right = all(ok is not False for ok in self._whole(self.first, trial).values())
             before = all(ok is not False for ok in self._whole(self.first, outcome).values())
             if now_right or (returned_right and not before):
-                excused |= {event.order, *now_right}
+                if self._sees_all_of(event, outcome):
+                    excused.add(event.order)
+                excused |= {*now_right}
         return excused, {e.order for e in outcome.wrong} - excused
+
+    def _sees_all_of(self, event: Event, outcome: Outcome) -> bool:
+        """Whether all of what a line computes reaches the gradients that are returned."""
+        if self.doubled is None and not self.first.call.is_unit:
+            self.doubled = _judged_with_parts(self.pair.backward, self._double(), self.names)[0]
+
+        def is_right(trial: Outcome) -> bool:
+            return all(ok is not False for ok in self._whole(self.first, trial).values())
+
+        return is_linear(event, self.doubled) and not has_unseen_term(
+            self.pair.backward, self.first, self.names, event, outcome, is_right
+        )
 
     def _whole(self, forward: ForwardPass, outcome: Outcome) -> dict[str, bool | None]:
         """For each input, whether the gradient that the function gives is right."""
@@ -214,9 +243,13 @@ class _Check:
             is_zero = not np.any(np.abs(forward.gradient(version)) > 1e-11 * forward.reference.scale)
             if version.order in given:
                 whole[version.name] = forward.is_gradient(version, np.asarray(given[version.order], float))
-            elif not is_zero and not outcome.error:
+            elif not is_zero and not outcome.error and self._may_be_wanted(version):
                 whole[version.name] = None
         return whole
+
+    def _may_be_wanted(self, version: Version) -> bool:
+        is_constant = version.name in self.constants
+        return not is_constant and may_be_wanted(version.name, version.value, self.first.call.is_unit)
 
     def _lines(
         self, outcome: Outcome, overrides: Mapping[int, Any], second: tuple[Outcome, dict[int, Any]] | None
@@ -235,7 +268,7 @@ class _Check:
             if wrong:
                 line.verdict = "wrong"
                 line.first_wrong = ", ".join(f"{k} = {n}" for k, n in event.index.items() if k)
-                self._explain(line, event, overrides, second)
+                self._explain(line, event, outcome, overrides, second)
             elif key in other and second is not None:
                 line.verdict, line.report.kind = "only here", "only here"
                 line.report.reason = "right for the given values, wrong for others"
@@ -276,6 +309,7 @@ class _Check:
         self,
         line: WrittenLine,
         event: Event,
+        outcome: Outcome,
         overrides: Mapping[int, Any],
         second: tuple[Outcome, dict[int, Any]] | None,
     ) -> None:
@@ -289,11 +323,12 @@ class _Check:
         if not np.all(np.isfinite(event.result)):
             line.report.kind, line.report.reason = "finite", "it has NaN or infinite elements"
             return
-        site = site_of(self.pair.backward, event)
-        sites = {s.number for s in self.pair.backward.sites if site is not None and s.statement is site.statement}
-        all_runs = [self._runs(forward, e, over, sites) for forward, e, over in samples]
-        source = line_of(self.pair.backward, event, all_runs[0]) if all(all_runs) else None
-        atoms = atoms_of(source, all_runs[0], event.index) if source is not None else []
+        written = self.pair.backward
+        steps = steps_of(written, event, outcome.events[: event.order])
+        sites = {next(s.number for s in written.sites if s.statement is step.statement) for step in steps}
+        all_runs = [environments(self._runs(forward, e, over, sites), steps) for forward, e, over in samples]
+        source = line_of(written, event, steps, all_runs[0]) if all(all_runs) else None
+        atoms = atoms_of(source, all_runs[0], event) if source is not None else []
         cases = []
         for (forward, e, _), runs in zip(samples, all_runs, strict=True):
             assert e.version is not None
@@ -313,7 +348,8 @@ class _Check:
         line.report.kind, line.report.reason, _ = diagnosis.common_reason(cases)
         if source is not None:
             expected = [case.expected for case in cases]
-            found = repair.search_edit(source, atoms, all_runs, expected, self.seconds)
+            found = added_up(source, all_runs, expected)
+            found = found or repair.search_edit(source, atoms, all_runs, expected, self.seconds)
             if found is not None:
                 line.report.repair, line.report.repaired = found
 
@@ -321,10 +357,9 @@ class _Check:
         self, forward: ForwardPass, event: Event, overrides: Mapping[int, Any], sites: Collection[int]
     ) -> list[dict[str, Any]]:
         """The local variables before the statement of an event; before each of its runs in a loop."""
-        is_added_up = event.site >= 0 and self.pair.backward.sites[event.site].is_after_loop
         return run_backward(
             self.pair.backward, forward, self.names, {k: v for k, v in overrides.items() if k != event.order},
-            capture=event.order, captured_sites=sites if is_added_up else (),
+            capture=event.order, captured_sites=sites,
         ).captured  # fmt: skip
 
     def _same_line(
@@ -392,6 +427,14 @@ def _judged_with_parts(
     return outcome, overrides
 
 
+def _given_cotangents(forward: ForwardPass, cotangent: Any) -> dict[int, Array]:
+    parts = cotangent if isinstance(cotangent, tuple) else (cotangent,)
+    return {
+        k: np.broadcast_to(np.asarray(value_of(c), float), np.shape(forward.cotangents[k]))
+        for k, c in zip(forward.call.outputs, parts, strict=True)
+    }
+
+
 def _is_same(a: Any, b: Any) -> bool:
     return np.shape(a) == np.shape(b) and bool(np.all(np.asarray(a) == np.asarray(b)))
 
@@ -422,7 +465,3 @@ def _sizes(forward: ForwardPass, environment: Mapping[str, Any]) -> dict[str, fl
             if n > 1 and float(n) not in sizes.values():
                 sizes[f"{version.name}.shape[{axis}]"] = float(n)
     return sizes
-
-
-Function = Callable[..., Any]
-_ = (Sequence, Version)

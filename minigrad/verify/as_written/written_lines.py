@@ -377,6 +377,8 @@ def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) ->
     found: dict[tuple[int, str, str, int], tuple[Event, Suspect]] = {}
     targets = {e.version.name for e in wrong if e.version is not None}
     for event in outcome.events[: wrong[-1].order]:
+        if event.status == RIGHT:  # perhaps a step is missing: a later value of the same name is not reached
+            found |= _steps_further(forward, event)
         if event.status not in (UNKNOWN, PARTIAL):
             continue
         is_value = next(values_named_by(event.path), None) is None
@@ -395,7 +397,21 @@ def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) ->
             if is_value or np.any(forward.gradient(version)):
                 key = (event.site, event.path, version.name, version.line)
                 found.setdefault(key, (event, Suspect(version, is_value)))
-    return sorted(found.values(), key=lambda pair: (pair[1].version not in pair[0].candidates, pair[1].is_value))
+    return sorted(
+        found.values(),
+        key=lambda pair: (pair[0].status == RIGHT, pair[1].version not in pair[0].candidates, pair[1].is_value),
+    )
+
+
+def _steps_further(forward: ForwardPass, event: Event) -> dict[tuple[int, str, str, int], tuple[Event, Suspect]]:
+    """The values of the same name that a right line may have to reach, before the one whose gradient it is."""
+    assert event.version is not None
+    return {
+        (event.site, event.path, v.name, v.line): (event, Suspect(v, False))
+        for v in event.candidates
+        if v.order < event.version.order and v.index == event.version.index and v.value.shape == event.result.shape
+        and v.line and np.any(forward.gradient(v) != forward.gradient(event.version))
+    }  # fmt: skip
 
 
 def _copied(names: Mapping[str, Any]) -> dict[str, Any]:

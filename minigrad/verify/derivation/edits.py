@@ -64,6 +64,7 @@ class Editable:
                 yield from _each(node, replacements(node))
         for node in self.nodes:
             yield from _each(node, _batch_transposes(node, self.values))
+            yield from _each(node, _borders(node, self))
             yield from _each(node, _reductions(node, self.ndim, self.names))
         yield from self._other_atoms()
         for operator in (ast.Sub(), ast.Add(), ast.Mult(), ast.Div()):
@@ -106,7 +107,7 @@ class Editable:
         for node in compound:
             for other in self.used:
                 yield from _each(node, _multiples(node, other))
-        for node in [*compound, *returned]:
+        for node in [*self.atoms, *compound, *returned]:
             for other in self.ordered:
                 yield from _each(node, _slopes_added(node, other, self.values.get(other)))
 
@@ -350,6 +351,14 @@ def _indices(node: ast.expr) -> Iterator[ast.expr]:
         for other in (ast.Add(), ast.Sub()):
             for one in (ast.Constant(1),):
                 yield ast.Slice(ast.BinOp(node.lower, other, one), ast.BinOp(node.upper, other, one))
+
+
+def _borders(node: ast.expr, editable: Editable) -> Iterator[ast.expr]:
+    """The part of an axis that begins after a border, instead of at 0."""
+    if isinstance(node, ast.Slice) and node.lower is None and node.upper is not None and node.step is None:
+        for name in editable.ordered:
+            if type(editable.values.get(name)) is int and name != ast.unparse(node.upper):
+                yield ast.Slice(atom(name), ast.BinOp(atom(name), ast.Add(), node.upper))
 
 
 def _is_reversed(node: ast.expr) -> bool:

@@ -64,7 +64,7 @@ def search_edit(
             if function is None:
                 continue
             pairs = zip(values, expected, strict=True)
-            if all(_is_right(source.result(function, v), e) for v, e in pairs):
+            if all(is_right(source.result(function, v), e) for v, e in pairs):
                 return str(edit), source.text()
     return None
 
@@ -75,7 +75,8 @@ def _later(derivation: BackwardPass, target: str) -> set[str]:
     return {f"d{k}" for k in [target, *order[: order.index(target)]]}
 
 
-def _is_right(result: Any, expected: Any) -> bool:
+def is_right(result: Any, expected: Any) -> bool:
+    """Whether an edited line computes what it should."""
     if result is None:
         return False
     result = np.asarray(value_of(result))
