@@ -27,9 +27,8 @@ import numpy as np
 from minigrad.verify.as_written import discover
 from minigrad.verify.as_written.forward_values import ForwardPass, randomness
 from minigrad.verify.as_written.inputs import SIZES, SIZES_OF_MANY_AXES, drawn, shapes_of
-from minigrad.verify.pairs.pair import Pair
-from minigrad.verify.pairs.results import given_gradients
 from minigrad.verify.as_written.written_lines import run_backward
+from minigrad.verify.pairs.results import given_gradients
 
 FILE = Path(__file__).parent.parent / "examples" / "homework" / "layers.py"
 CORRECTIONS = (
@@ -80,7 +79,9 @@ def mistakes(source: str) -> Iterator[Mistake]:
     tree = ast.parse(source)
     for owner, function in _backward_functions(tree):
         for statement in ast.walk(function):
-            if not isinstance(statement, (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)) or not _is_gradient(statement):
+            if not isinstance(statement, (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)) or not _is_gradient(
+                statement
+            ):
                 continue
             before = ast.unparse(statement)
             for kind, changed in _slips(statement, function):
@@ -127,14 +128,26 @@ def _slips(statement: Any, function: ast.FunctionDef) -> Iterator[tuple[str, ast
         return
     if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add):
         yield "not accumulated", ast.Assign([statement.target], statement.value, lineno=statement.lineno)
-    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript) and "<" in ast.unparse(statement):
+    if (
+        isinstance(statement, ast.Assign)
+        and isinstance(statement.targets[0], ast.Subscript)
+        and "<" in ast.unparse(statement)
+    ):
         yield "forgotten mask", None
     if value is None or isinstance(value, (ast.Tuple, ast.Constant)):
         return
     if not isinstance(statement, ast.Return):
         yield "sign", changed(value, ast.UnaryOp(ast.USub(), value))
         yield "factor", changed(value, ast.BinOp(ast.Constant(2), ast.Mult(), value))
-    names = sorted({n.id for n in ast.walk(function) if isinstance(n, ast.Name) and len(n.id) <= 7 and n.id not in ("np", "cache", "range", "len", "reversed", "enumerate")})
+    names = sorted(
+        {
+            n.id
+            for n in ast.walk(function)
+            if isinstance(n, ast.Name)
+            and len(n.id) <= 7
+            and n.id not in ("np", "cache", "range", "len", "reversed", "enumerate")
+        }
+    )
     used = [n for n in ast.walk(value) if isinstance(n, ast.Name) and n.id in names]
     for n in used:
         for other in names:
@@ -144,7 +157,7 @@ def _slips(statement: Any, function: ast.FunctionDef) -> Iterator[tuple[str, ast
         yield from ((kind, changed(node, new)) for kind, new in _expression_slips(node))
 
 
-def _expression_slips(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+def _expression_slips(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:  # noqa: PLR0912  (a table of mistakes)
     if isinstance(node, ast.BinOp):
         left, right, op = node.left, node.right, node.op
         if isinstance(op, ast.Mult):
@@ -165,7 +178,12 @@ def _expression_slips(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         if isinstance(op, ast.Sub) and isinstance(left, ast.Constant) and isinstance(right, ast.BinOp):
             yield "other slope", ast.BinOp(right.left, ast.Mult(), ast.BinOp(left, op, right.left))
         if isinstance(op, ast.Mult) and isinstance(right, ast.BinOp) and isinstance(right.op, ast.Sub):
-            yield "other slope", ast.BinOp(left, op, ast.BinOp(right.left, right.op, ast.BinOp(right.right, ast.Pow(), ast.Constant(2))))
+            yield (
+                "other slope",
+                ast.BinOp(
+                    left, op, ast.BinOp(right.left, right.op, ast.BinOp(right.right, ast.Pow(), ast.Constant(2)))
+                ),
+            )
     if isinstance(node, ast.Attribute) and node.attr == "T":
         yield "transposed", node.value
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -246,7 +264,9 @@ def subjects(each: int, seed: int) -> Iterator[Subject]:
             mistake = by_kind[kind][k]
             try:
                 found = {f.make().name: f for f in discover.pairs_in(vars(module_of(mistake.source)), "homework")}
-                pairs = gradients(found[mistake.function], right[mistake.function], seed, pools(right[mistake.function])[0])
+                pairs = gradients(
+                    found[mistake.function], right[mistake.function], seed, pools(right[mistake.function])[0]
+                )
             except Exception:
                 continue
             if pairs is None or agrees(pairs):
@@ -268,7 +288,11 @@ def repaired_source(mistake: Mistake, line: int, path: str, repaired: str) -> st
             elif isinstance(statement, ast.Return):
                 return mistake.source  # a part of what is returned: not examined
             else:
-                new = ast.Assign([statement.targets[0] if isinstance(statement, ast.Assign) else statement.target], expression.value, lineno=line)
+                new = ast.Assign(
+                    [statement.targets[0] if isinstance(statement, ast.Assign) else statement.target],
+                    expression.value,
+                    lineno=line,
+                )
             return ast.unparse(_with(tree, statement, new))
     raise AssertionError(line)
 
@@ -283,7 +307,9 @@ def examine(subject: Subject, seed: int) -> dict[str, Any]:
     line = next((w for w in wrong if w.line <= mistake.line <= w.last_line), wrong[0] if wrong else None)
     row["sentence"] = line is not None and line.report.kind != "unexplained"
     row["repair"] = line is not None and line.repair is not None
-    is_before = line is not None and mistake.kind == "forgotten mask" and len(wrong) == 1 and line.line == mistake.line - 1
+    is_before = (
+        line is not None and mistake.kind == "forgotten mask" and len(wrong) == 1 and line.line == mistake.line - 1
+    )
     row["blamed"] = row["blamed"] or is_before  # nothing is left of the line itself
     row["explained"] = row["blamed"] and (row["sentence"] or row["repair"])
     row["line"] = line

@@ -410,7 +410,7 @@ class ForwardPass:
             self.method = "differences"
 
     def _labelled(self) -> Run:
-        """The run by labels: a name, with an index if it is written in a loop, or with its line if it is written often."""
+        """The run by labels: a name, with an index if it is written in a loop, or its line if there are several."""
         run = Run({}, {}, [], [], [])
         names = [v.name for v in self.plain.versions]
         for v in self.plain.versions:

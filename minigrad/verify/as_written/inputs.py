@@ -186,8 +186,8 @@ def drawn(
             out.assumptions.append(f"assumed {p.name} = {options}")
         else:
             raise Unknown(
-                f"{written.name}: the shape of {p.name!r} is not known. Say it in the docstring, {p.name}: (N, D), or in "
-                f'an annotation, {p.name}: "N D", or on the command line, --input {p.name}=N,D'
+                f"{written.name}: the shape of {p.name!r} is not known. Say it in the docstring, {p.name}: (N, D), or "
+                f'in an annotation, {p.name}: "N D", or on the command line, --input {p.name}=N,D'
             )
     told = [f"{name} ({', '.join(shape.axes)})" for name, shape in shapes.items() if name in out.arguments]
     if told:
@@ -211,9 +211,8 @@ def _options(name: str, definition: ast.FunctionDef) -> dict[str, Any]:
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
             if isinstance(node.slice, ast.Constant) and isinstance(node.ctx, ast.Load):
                 keys.append(node.slice.value)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
-            if isinstance(node.func.value, ast.Name) and node.func.value.id == name and len(node.args) == 1:
-                keys.append(ast.literal_eval(node.args[0]))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == f"{name}.get" and len(node.args) == 1:
+            keys.append(ast.literal_eval(node.args[0]))
     if not keys and not re.search(r"param|config|options", name):
         return {}
     return {key: OPTIONS[key] for key in dict.fromkeys([*keys, "mode"]) if key in OPTIONS}

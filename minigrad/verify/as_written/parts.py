@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify.as_written.forward_values import ForwardPass, Version
-from minigrad.verify.as_written.written_lines import PARTIAL, RIGHT, UNKNOWN, WRONG, Event, Outcome
+from minigrad.verify.as_written.written_lines import (
+    PARTIAL,
+    RIGHT,
+    UNKNOWN,
+    WRONG,
+    Event,
+    Outcome,
+    judged,
+    run_backward,
+)
 from minigrad.verify.derivation.reference import agree
 from minigrad.verify.pairs.gradient_names import values_named_by, without_suffix
 from minigrad.verify.pairs.instrument import Written
@@ -148,3 +157,32 @@ def _base(forward: ForwardPass, event: Event) -> Version | None:
         if versions:
             return versions[0]
     return None
+
+
+def judged_with_parts(
+    written: Written, forward: ForwardPass, names: Mapping[str, str]
+) -> tuple[Outcome, dict[int, Any]]:
+    """The outcome in which the parts of sums are judged too: a wrong part is blamed instead of the sum."""
+    outcome, overrides = judged(written, forward, names)
+    parts = parts_of(written, forward, outcome)
+    wrong: dict[int, Part] = {}
+    while part := next((p for p in parts.values() if not p.is_right and p.event.order not in wrong), None):
+        wrong[part.event.order] = part
+        overrides = {k: v for k, v in overrides.items() if k != part.total}
+        overrides[part.event.order] = part.event.result - part.result + part.expected
+        blamed = [(e.order, e.version) for e in outcome.wrong if e.order in overrides and e.order not in wrong]
+        outcome = run_backward(written, forward, names, overrides).outcome
+        for order, version in blamed:
+            outcome.events[order].status, outcome.events[order].version = WRONG, version
+        parts = parts_of(written, forward, outcome)
+    parts |= wrong
+    for order, part in parts.items():
+        event = outcome.events[order]
+        event.status, event.version, event.label = RIGHT if part.is_right else WRONG, part.version, part.label
+        if not part.is_right:
+            event.expected = event.result - part.result + part.expected
+            terms = forward.reference.contributions[part.version.label]
+            event.contributions = {k: terms[k] for k in part.consumers}
+            if np.any(event.result != part.result):
+                event.contributions[event.path] = event.result - part.result
+    return outcome, overrides

@@ -1,4 +1,4 @@
-"""Errors that nothing sees: a wrong line of a function whose results are right, because a later line annihilates them."""
+"""Errors that nothing sees: a later line annihilates them, and what the function returns is right."""
 
 from __future__ import annotations
 
@@ -52,5 +52,3 @@ def has_unseen_term(
             if not trial.error and is_right(trial):
                 return True
     return False
-
-

@@ -5,34 +5,23 @@ from __future__ import annotations
 import ast
 import copy
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minigrad.engine.primitive import value_of
+from minigrad.verify.as_written.explanation import Judged, explain, is_gradient_name
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, randomness
-from minigrad.verify.as_written.parts import Part, parts_of
-from minigrad.verify.as_written.statement import added_up, atoms_of, environments, is_value, line_of, steps_of
+from minigrad.verify.as_written.parts import judged_with_parts
 from minigrad.verify.as_written.unseen import has_unseen_term, is_linear
-from minigrad.verify.as_written.written_lines import (
-    PARTIAL,
-    RIGHT,
-    UNKNOWN,
-    WRONG,
-    Event,
-    Outcome,
-    judged,
-    run_backward,
-)
+from minigrad.verify.as_written.written_lines import PARTIAL, RIGHT, UNKNOWN, WRONG, Event, Outcome, run_backward
 from minigrad.verify.as_written.written_report import WrittenLine, WrittenReport
-from minigrad.verify.derivation import diagnosis, repair
 from minigrad.verify.derivation.derivation_report import LineReport
-from minigrad.verify.derivation.named_factors import Case
 from minigrad.verify.derivation.structure import may_be_wanted, redrawn
 from minigrad.verify.pairs.gradient_names import values_named_by, without_suffix
-from minigrad.verify.pairs.instrument import Written
 from minigrad.verify.pairs.pair import Pair
 from minigrad.verify.pairs.results import given_gradients
 
@@ -54,8 +43,8 @@ def check_backward(
 
     Nothing is changed in the functions. Each assignment of the forward function names a value, by its own local names;
     each assignment of `d<value>` in the backward function is a line (also `d_mu`, `dMu`, `grad_mu`, `mu_grad`,
-    `delta_mu`, `self.grads["mu"]`). After a wrong line the backward function goes on with the true gradient, so only the
-    wrong line is blamed.
+    `delta_mu`, `self.grads["mu"]`). After a wrong line the backward function goes on with the true gradient, so only
+    the wrong line is blamed.
 
     Args:
         forward: a function that returns its result, or several, and what the backward function needs; or an object with
@@ -72,8 +61,8 @@ def check_backward(
         **options: keyword arguments of the forward function.
 
     Returns:
-        A report: `.ok`, `.lines` with the verdict, the reason and a repair of each line, `.whole`; `print(report)` shows
-        it.
+        A report: `.ok`, `.lines` with the verdict, the reason and a repair of each line, `.whole`; `print(report)`
+        shows it.
 
     Raises:
         TypeError: the source of a function is not available, or it is not clear how to call the backward function.
@@ -93,7 +82,7 @@ def check_backward(
         >>> rng = np.random.default_rng(0)
         >>> report = mg.verify.check_backward(forward, backward, rng.normal(size=(5, 3)), rng.normal(size=(3, 4)))
         >>> report.wrong[0].path, report.wrong[0].repair
-        ('dz', '`h` should be `h**2`')
+        ('dz', '`h` should be `h ** 2`')
     """
     pair = Pair(forward) if backward is None else Pair(forward, backward)
     return check_pair(
@@ -123,8 +112,8 @@ class _Check:
     """One check: two forward passes, with the given values and with others."""
 
     def __init__(
-        self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int, seconds: float,
-        other: Mapping[str, Any] | None = None, constants: Sequence[str] = (),
+        self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int,
+        seconds: float, other: Mapping[str, Any] | None = None, constants: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.pair, self.names, self.seconds = pair, names, seconds
         self.constants = (constants,) if isinstance(constants, str) else tuple(constants)
@@ -143,10 +132,12 @@ class _Check:
         self.other_sizes: ForwardPass | None = None
         with suppress(Exception):  # the user's function may refuse other sizes in any way
             self.other_sizes = None if other is None else passed(other, generators[2])
-        self.doubled: Outcome | None = None
-        if not self.first.call.is_unit:
-            twice = {k: 2 * c for k, c in self.first.cotangents.items()}
-            self._double = lambda: ForwardPass(pair, arguments, owner, state, generators[3], twice)
+        self.judged_other: Judged | None = None
+        self.doubled: Outcome | None = None  # with twice the upstream gradient
+        twice = {k: 2 * c for k, c in self.first.cotangents.items()}
+        self._double: Callable[[], ForwardPass] = partial(
+            ForwardPass, pair, arguments, owner, state, generators[3], twice
+        )
 
     def _redrawn(
         self, arguments: Mapping[str, Any], owner: Any, passed: Callable[..., ForwardPass], rng: np.random.Generator
@@ -167,16 +158,17 @@ class _Check:
     def report(self) -> WrittenReport:
         """Judge the lines, look for reasons, and write the report."""
         written, first = self.pair.backward, self.first
-        outcome, overrides = _judged_with_parts(written, first, self.names)
+        outcome, overrides = judged_with_parts(written, first, self.names)
         plain = run_backward(written, first, self.names, is_judging=False)
         whole = self._whole(first, plain.outcome)
         is_right = bool(whole) and all(ok is not False for ok in whole.values()) and not plain.outcome.error
-        second = _judged_with_parts(written, self.second, self.names) if self.second is not None else None
+        second = judged_with_parts(written, self.second, self.names) if self.second is not None else None
         excused, unseen = self._excused(outcome, overrides) if is_right else (set(), set())
         lines = self._lines(outcome, overrides, second)
         for event, line in lines:
             if event.order in excused:
-                line.verdict = "other meaning"
+                line.verdict = line.report.kind = "other meaning"
+                line.report.repair = line.report.repaired = None
                 line.report.reason = (
                     f"the gradients that it returns are right, but this is not the gradient of {line.target} in "
                     f"{self.pair.forward.name}: another line makes up for it"
@@ -225,7 +217,7 @@ class _Check:
     def _sees_all_of(self, event: Event, outcome: Outcome) -> bool:
         """Whether all of what a line computes reaches the gradients that are returned."""
         if self.doubled is None and not self.first.call.is_unit:
-            self.doubled = _judged_with_parts(self.pair.backward, self._double(), self.names)[0]
+            self.doubled = judged_with_parts(self.pair.backward, self._double(), self.names)[0]
 
         def is_right(trial: Outcome) -> bool:
             return all(ok is not False for ok in self._whole(self.first, trial).values())
@@ -252,7 +244,7 @@ class _Check:
         return not is_constant and may_be_wanted(version.name, version.value, self.first.call.is_unit)
 
     def _lines(
-        self, outcome: Outcome, overrides: Mapping[int, Any], second: tuple[Outcome, dict[int, Any]] | None
+        self, outcome: Outcome, overrides: Mapping[int, Any], second: Judged | None
     ) -> list[tuple[Event, WrittenLine]]:
         """The lines that could be judged, one for each site: with the first iteration in which it is wrong."""
         by_site: dict[tuple[int, str], list[Event]] = {}
@@ -268,12 +260,20 @@ class _Check:
             if wrong:
                 line.verdict = "wrong"
                 line.first_wrong = ", ".join(f"{k} = {n}" for k, n in event.index.items() if k)
-                self._explain(line, event, outcome, overrides, second)
+                samples = [(self.first, (outcome, overrides)), *self._other_samples(second)]
+                explain(line.report, self.pair, self.names, event, samples, self.seconds)
             elif key in other and second is not None:
                 line.verdict, line.report.kind = "only here", "only here"
                 line.report.reason = "right for the given values, wrong for others"
             lines.append((event, line))
         return sorted(lines, key=lambda pair: (pair[1].line, pair[0].order))
+
+    def _other_samples(self, second: Judged | None) -> list[tuple[ForwardPass, Judged]]:
+        """The samples with other sizes and other values, with the backward function judged there."""
+        if self.other_sizes is not None and self.judged_other is None:
+            self.judged_other = judged_with_parts(self.pair.backward, self.other_sizes, self.names)
+        pairs = [(self.other_sizes, self.judged_other), (self.second, second)]
+        return [(forward, judged) for forward, judged in pairs if forward is not None and judged is not None]
 
     def _with_steps_before(self, event: Event, outcome: Outcome, start: int, end: int) -> tuple[int, str]:
         """The first line and the text of a value that is written in steps, of which any may be wrong."""
@@ -305,74 +305,6 @@ class _Check:
             line.notes.append(event.remark)
         return line
 
-    def _explain(
-        self,
-        line: WrittenLine,
-        event: Event,
-        outcome: Outcome,
-        overrides: Mapping[int, Any],
-        second: tuple[Outcome, dict[int, Any]] | None,
-    ) -> None:
-        """Fill in the reason and the repair of a wrong line."""
-        samples = [(self.first, event, overrides)]
-        if self.other_sizes is not None:
-            third = _judged_with_parts(self.pair.backward, self.other_sizes, self.names)
-            samples += self._same_line(event, self.other_sizes, third)
-        if len(samples) == 1 and second is not None and self.second is not None:
-            samples += self._same_line(event, self.second, second)
-        if not np.all(np.isfinite(event.result)):
-            line.report.kind, line.report.reason = "finite", "it has NaN or infinite elements"
-            return
-        written = self.pair.backward
-        steps = steps_of(written, event, outcome.events[: event.order])
-        sites = {next(s.number for s in written.sites if s.statement is step.statement) for step in steps}
-        all_runs = [environments(self._runs(forward, e, over, sites), steps) for forward, e, over in samples]
-        source = line_of(written, event, steps, all_runs[0]) if all(all_runs) else None
-        atoms = atoms_of(source, all_runs[0], event) if source is not None else []
-        cases = []
-        for (forward, e, _), runs in zip(samples, all_runs, strict=True):
-            assert e.version is not None
-            values = source.values_of(atoms, runs) if source is not None else {}
-            values = {k: v for k, v in values.items() if not _is_gradient_name(k) and is_value(v)}
-            for name, value in forward.plain.by_name.items():
-                if is_value(value) and not any(_is_same(value, other) for other in values.values()):
-                    values.setdefault(name, value)
-            label, reference = e.version.label, forward.reference
-            cases.append(
-                Case(
-                    label, e.result, forward.gradient(e.version) if e.expected is None else e.expected,
-                    reference.contributions[label] if e.contributions is None else e.contributions,
-                    values, _sizes(forward, runs[-1] if runs else {}), reference,
-                )
-            )  # fmt: skip
-        line.report.kind, line.report.reason, _ = diagnosis.common_reason(cases)
-        if source is not None:
-            expected = [case.expected for case in cases]
-            found = added_up(source, all_runs, expected)
-            found = found or repair.search_edit(source, atoms, all_runs, expected, self.seconds)
-            if found is not None:
-                line.report.repair, line.report.repaired = found
-
-    def _runs(
-        self, forward: ForwardPass, event: Event, overrides: Mapping[int, Any], sites: Collection[int]
-    ) -> list[dict[str, Any]]:
-        """The local variables before the statement of an event; before each of its runs in a loop."""
-        return run_backward(
-            self.pair.backward, forward, self.names, {k: v for k, v in overrides.items() if k != event.order},
-            capture=event.order, captured_sites=sites,
-        ).captured  # fmt: skip
-
-    def _same_line(
-        self, event: Event, forward: ForwardPass, judged_there: tuple[Outcome, dict[int, Any]]
-    ) -> list[tuple[ForwardPass, Event, Mapping[int, Any]]]:
-        """The same wrong line in another sample, where it is wrong for the first time there."""
-        outcome, overrides = judged_there
-        for other in outcome.wrong:
-            is_same = (other.site, other.path) == (event.site, event.path) and other.version is not None
-            if is_same and (other.expected is None) == (event.expected is None):
-                return [(forward, other, overrides)]
-        return []
-
     def _unnamed(self, outcome: Outcome) -> list[tuple[int, str, str]]:
         """The lines that could not be judged, each with the reason."""
         found: dict[str, tuple[int, str, str]] = {}
@@ -381,7 +313,7 @@ class _Check:
             if event.status != UNKNOWN or event.site < 0 or event.path in judged_paths or event.path in found:
                 continue
             site = self.pair.backward.sites[event.site]
-            if not _is_gradient_name(event.path):
+            if not is_gradient_name(event.path):
                 continue
             found[event.path] = (site.lines[0], event.path, self._why_unknown(event))
         return sorted(found.values())
@@ -398,49 +330,12 @@ class _Check:
         return f"{self.pair.forward.name} has no value of this name; names={{{name!r}: ...}} says which it is"
 
 
-def _judged_with_parts(
-    written: Written, forward: ForwardPass, names: Mapping[str, str]
-) -> tuple[Outcome, dict[int, Any]]:
-    """The outcome in which the parts of sums are judged too: a wrong part is blamed instead of the sum."""
-    outcome, overrides = judged(written, forward, names)
-    parts = parts_of(written, forward, outcome)
-    wrong: dict[int, Part] = {}
-    while part := next((p for p in parts.values() if not p.is_right and p.event.order not in wrong), None):
-        wrong[part.event.order] = part
-        overrides = {k: v for k, v in overrides.items() if k != part.total}
-        overrides[part.event.order] = part.event.result - part.result + part.expected
-        blamed = [(e.order, e.version) for e in outcome.wrong if e.order in overrides and e.order not in wrong]
-        outcome = run_backward(written, forward, names, overrides).outcome
-        for order, version in blamed:
-            outcome.events[order].status, outcome.events[order].version = WRONG, version
-        parts = parts_of(written, forward, outcome)
-    parts |= wrong
-    for order, part in parts.items():
-        event = outcome.events[order]
-        event.status, event.version, event.label = RIGHT if part.is_right else WRONG, part.version, part.label
-        if not part.is_right:
-            event.expected = event.result - part.result + part.expected
-            terms = forward.reference.contributions[part.version.label]
-            event.contributions = {k: terms[k] for k in part.consumers}
-            if np.any(event.result != part.result):
-                event.contributions[event.path] = event.result - part.result
-    return outcome, overrides
-
-
 def _given_cotangents(forward: ForwardPass, cotangent: Any) -> dict[int, Array]:
     parts = cotangent if isinstance(cotangent, tuple) else (cotangent,)
     return {
         k: np.broadcast_to(np.asarray(value_of(c), float), np.shape(forward.cotangents[k]))
         for k, c in zip(forward.call.outputs, parts, strict=True)
     }
-
-
-def _is_same(a: Any, b: Any) -> bool:
-    return np.shape(a) == np.shape(b) and bool(np.all(np.asarray(a) == np.asarray(b)))
-
-
-def _is_gradient_name(path: str) -> bool:
-    return next(values_named_by(path), None) is not None
 
 
 def _redrawn_value(value: Any, rng: np.random.Generator) -> Any:
@@ -451,17 +346,3 @@ def _redrawn_value(value: Any, rng: np.random.Generator) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_redrawn_value(v, rng) for v in value)
     return value
-
-
-def _sizes(forward: ForwardPass, environment: Mapping[str, Any]) -> dict[str, float]:
-    """The sizes of axes, by the names that the functions use for them, the backward function's first, or "x.shape[0]"."""
-    sizes: dict[str, float] = {}
-    for name, value in [*environment.items(), *forward.plain.by_name.items()]:
-        is_size = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 1
-        if is_size and name.isidentifier() and float(value) not in sizes.values():
-            sizes[name] = float(value)
-    for version in forward.inputs():
-        for axis, n in enumerate(version.value.shape):
-            if n > 1 and float(n) not in sizes.values():
-                sizes[f"{version.name}.shape[{axis}]"] = float(n)
-    return sizes

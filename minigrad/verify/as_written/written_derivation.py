@@ -126,7 +126,7 @@ class WrittenDerivation:
 
 
 def from_functions(
-    _: type, forward: Any, backward: Any = None, *, names: Mapping[str, str] | None = None, **shapes: Any
+    _: type, /, forward: Any, backward: Any = None, *, names: Mapping[str, str] | None = None, **shapes: Any
 ) -> WrittenDerivation:
     """A derivation from a plain forward and backward function, in which nothing is changed.
 

@@ -188,11 +188,10 @@ class BackwardPass:
 
 
 def _is_defined_again(old: Callable[..., Any], new: Callable[..., Any]) -> bool:
-    """Whether a function is another state of one defined before: a cell of a notebook was run again, a file reloaded."""
-    places = [getattr(f, "__code__", None) for f in (old, new)]
-    if old is new or places[0] is None or places[1] is None or old.__name__ != new.__name__:
+    """Whether a function is another state of one defined before: a cell was run again, a file reloaded."""
+    if old is new or not (inspect.isfunction(old) and inspect.isfunction(new)) or old.__name__ != new.__name__:
         return False
-    files = [place.co_filename for place in places]
+    files = [f.__code__.co_filename for f in (old, new)]
     if files[0] == files[1]:
-        return places[0].co_firstlineno == places[1].co_firstlineno
+        return old.__code__.co_firstlineno == new.__code__.co_firstlineno
     return all(file.startswith("<") or "ipykernel" in file for file in files)  # cells: each run has a file of its own

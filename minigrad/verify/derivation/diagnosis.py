@@ -152,7 +152,8 @@ def _number(case: Case) -> Iterator[Reason]:
         yield Reason("factor", "the sign is wrong")
     else:
         for text, is_unnamed in number_names(case, factor):
-            yield Reason("factor", times_text(case, text), is_unnamed)
+            sentence = f"it is {text} times the right value" if is_unnamed else times_text(case, text)
+            yield Reason("factor", sentence, is_unnamed)
 
 
 def _value(case: Case) -> Iterator[Reason]:
@@ -246,7 +247,9 @@ def _diagonal(case: Case) -> Iterator[Reason]:
     """A function that mixes elements is treated as an elementwise one."""
     for k, contribution in case.contributions.items():
         own = (
-            diagonal_contribution(case.reference, k, case.target, list(case.contributions)) if case.result.shape == case.expected.shape else None
+            diagonal_contribution(case.reference, k, case.target, list(case.contributions))
+            if case.result.shape == case.expected.shape
+            else None
         )
         if own is not None and case.equal(case.result, case.expected - contribution + own):
             yield Reason(

@@ -10,9 +10,11 @@ import ast
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
+
+Array = Any
 
 
 class Edit(NamedTuple):
@@ -47,10 +49,15 @@ class Editable:
         self.used = list(dict.fromkeys(ast.unparse(node) for node in self.atoms))
         self.ordered = [*self.used, *(name for name in self.names if name not in self.used)]
         self.constants = [k for k in self.names if isinstance(self.values.get(k), float)]
-        self.ndim = max((np.ndim(self.values.get(name)) for name in self.used if _is_plain(self.values.get(name))), default=0)
+        own = [self.values.get(name) for name in self.used]
+        self.ndim = max((np.ndim(value) for value in own if _is_plain(value)), default=0)
 
     def edits(self) -> Iterator[Edit]:
         """Edits, simple ones first, as the first that works is reported."""
+        for node in self.nodes:
+            yield from _each(node, _indices(node))
+        for node in self.atoms:
+            yield Edit([node], ast.BinOp(node, ast.Pow(), ast.Constant(2)))
         for node in self.nodes:
             yield from _each(node, _numbers(node))
             yield from _each(node, _slopes(node, self))
@@ -59,7 +66,7 @@ class Editable:
             yield from _each(
                 node, (ast.BinOp(node, ast.Add(), atom(k)) for k in self.constants if k != ast.unparse(node))
             )
-        for replacements in (_powers, _operators, _transposes, _operands, _negated, _indices, _functions):
+        for replacements in (_powers, _operators, _transposes, _operands, _negated, _functions):
             for node in self.nodes:
                 yield from _each(node, replacements(node))
         for node in self.nodes:
@@ -147,12 +154,12 @@ def is_size(node: ast.AST) -> bool:
 _OF_ARRAYS = frozenset(("T", "mT", "shape", "size", "ndim", "dtype", "real", "imag", "flat"))
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any) -> TypeGuard[int | float | Array]:
     return isinstance(value, (int, float, np.ndarray, np.number))
 
 
 def _expressions(body: ast.FunctionDef) -> list[ast.expr]:
-    """The expressions of a line, without names of functions, keyword arguments, targets, and what is inside of sizes."""
+    """The expressions of a line, without functions, keyword arguments, targets, and what is inside of sizes."""
     expressions: list[ast.expr] = []
     skipped: set[int] = set()
     for statement in body.body:
@@ -208,11 +215,9 @@ def _shifted(node: ast.expr, values: Mapping[str, Any]) -> Iterator[ast.expr]:
 
 def _powers(node: ast.expr) -> Iterator[ast.expr]:
     """A square or a root that is missing, or too much."""
-    if is_atom(node):
-        yield ast.BinOp(node, ast.Pow(), ast.Constant(2))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         yield node.left
-    elif isinstance(node, (ast.BinOp, ast.Name)) or is_atom(node):
+    elif isinstance(node, ast.BinOp) or is_atom(node):
         yield ast.BinOp(node, ast.Pow(), ast.Constant(0.5))
         yield ast.BinOp(node, ast.Pow(), ast.Constant(2))
 
@@ -316,7 +321,7 @@ def _transposes(node: ast.expr) -> Iterator[ast.expr]:
 
 def _batch_transposes(node: ast.expr, values: Mapping[str, Any]) -> Iterator[ast.expr]:
     """The last two axes of a stack of matrices exchanged."""
-    if is_atom(node) and np.ndim(value := values.get(ast.unparse(node))) > 2 and _is_plain(value):
+    if is_atom(node) and _is_plain(value := values.get(ast.unparse(node))) and np.ndim(value) > 2:
         yield ast.Call(_attribute(node, "swapaxes"), [ast.Constant(-1), ast.Constant(-2)], [])
 
 
@@ -343,6 +348,8 @@ def _functions(node: ast.expr) -> Iterator[ast.expr]:
 
 def _indices(node: ast.expr) -> Iterator[ast.expr]:
     """A part of an array: without what is reversed, or with a border at both ends."""
+    if isinstance(node, ast.Subscript) and _is_reversed(node.slice):
+        yield node.value
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple):
         plain = [ast.Slice() if _is_reversed(part) else part for part in node.slice.elts]
         if any(_is_reversed(part) for part in node.slice.elts):

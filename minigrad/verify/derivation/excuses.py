@@ -1,8 +1,8 @@
 """Excuses: lines that differ from the tape, and are right in another decomposition of the same sum.
 
-A gradient of an intermediate value belongs to a graph. A line that follows another graph is wrong alone, and a line that
-uses it makes up for it: with the true gradient instead, the inputs' gradients would be wrong. An error that a right line
-annihilates, as a constant in x - mean(x), is not another decomposition: nothing makes up for it, nothing sees it.
+A gradient of an intermediate value belongs to a graph. A line that follows another graph is wrong alone, and a line
+that uses it makes up for it: with the true gradient instead, the inputs' gradients would be wrong. An error that a
+right line annihilates, as a constant in x - mean(x), is not another decomposition: nothing makes up for it.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def _is_no_decomposition(report: LineReport) -> bool:
 
 
 def _are_right(
-    derivation: BackwardPass, targets: Sequence[str], samples: Sequence[Sample], rtol: float, replaced: Line | None = None,
-    true: str = "",
+    derivation: BackwardPass, targets: Sequence[str], samples: Sequence[Sample], rtol: float,
+    replaced: Line | None = None, true: str = "",
 ) -> bool:  # fmt: skip
-    """Whether the chain gives the gradients of all targets, with another line, or with the true gradient of one value."""
+    """Whether the chain gives the targets' gradients, with another line, or with the true gradient of one value."""
     for sample in samples:
         results = derivation.chained(sample, replaced, {true} if true else ())
         if not all(t in results and sample.reference.is_gradient(t, results[t], rtol) for t in targets):

@@ -73,7 +73,8 @@ def number_names(case: Case, factor: float) -> Iterator[tuple[str, bool]]:
     for text, number in itertools.chain(SIMPLE_NUMBERS.items(), _values(case), _numbers_of_sizes(case.sizes)):
         if math.isclose(number, absolute, rel_tol=1e-7):
             yield sign + text, False
-    yield f"{factor:.6g}", True
+    simple = next((text for text, n in SIMPLE_NUMBERS.items() if math.isclose(n, absolute, rel_tol=1e-7)), "")
+    yield sign + simple if simple else f"{factor:.6g}", True
 
 
 def _values(case: Case) -> Iterator[tuple[str, float]]:

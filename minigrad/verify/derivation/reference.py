@@ -103,11 +103,11 @@ def _contributions_of(run: Run, nodes: Mapping[str, Node], consumer: str, upstre
 
 
 def contributions_through(reference: Reference, target: str, used: Sequence[str]) -> dict[str, Array]:
-    """The contributions of the values whose gradients a line uses, which need not be those that use its target directly.
+    """The contributions of the values whose gradients a line uses; they need not use its target directly.
 
     Empty if the gradient does not come through them alone.
     """
-    run, node = reference.run, nodes_of(reference.run).get(target)
+    run, node = reference.run, reference.run.tensors[target].node
     nodes = {k: run.tensors[k].node for k in used}
     terms: dict[str, Array] = {}
     for k, upper in nodes.items():

@@ -81,5 +81,3 @@ def is_right(result: Any, expected: Any) -> bool:
         return False
     result = np.asarray(value_of(result))
     return result.dtype.kind == "f" and agree(result, expected, rtol=1e-8, floor=0.0)
-
-

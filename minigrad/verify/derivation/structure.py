@@ -24,8 +24,8 @@ def away_from_0_and_1(rng: np.random.Generator, shape: tuple[int, ...]) -> Array
 def redrawn(value: Array, rng: np.random.Generator) -> Array:
     """Another array of the shape and the kind of a given one.
 
-    Kept are: only 0 and 1, and how many ones stand in a row (masks, one-hot labels); integers; 0 where it was 0, if that
-    is a triangle; rows, columns or all elements that sum to 1; symmetric and positive definite matrices; sorted
+    Kept are: only 0 and 1, and how many ones stand in a row (masks, one-hot labels); integers; 0 where it was 0, if
+    that is a triangle; rows, columns or all elements that sum to 1; symmetric and positive definite matrices; sorted
     elements; one sign only. Anything else is drawn with both signs, away from 0 and 1.
 
     Example:
