@@ -277,24 +277,20 @@ def subjects(each: int, seed: int) -> Iterator[Subject]:
                 break
 
 
-def repaired_source(mistake: Mistake, line: int, path: str, repaired: str) -> str:
-    """The source after a repair."""
-    tree = ast.parse(mistake.source)
-    expression = ast.parse(repaired).body[0]
-    for statement in ast.walk(tree):
-        if isinstance(statement, ast.stmt) and statement.lineno == line and not isinstance(statement, ast.FunctionDef):
-            if not isinstance(expression, ast.Return):
-                new = expression
-            elif isinstance(statement, ast.Return):
-                return mistake.source  # a part of what is returned: not examined
-            else:
-                new = ast.Assign(
-                    [statement.targets[0] if isinstance(statement, ast.Assign) else statement.target],
-                    expression.value,
-                    lineno=line,
-                )
-            return ast.unparse(_with(tree, statement, new))
-    raise AssertionError(line)
+def repaired_source(mistake: Mistake, line: Any, repaired: str) -> str:
+    """The source after a repair, in which each statement is one line of text."""
+    lines = mistake.source.splitlines()
+    old = lines[line.line - 1]
+    indent = old[: len(old) - len(old.lstrip())]
+    new = repaired.splitlines()
+    if new[0].startswith("return "):
+        if old.lstrip().startswith("return "):
+            return mistake.source  # a part of what is returned: not examined
+        target = ast.parse(old.strip()).body[0]
+        written = target.targets[0] if isinstance(target, ast.Assign) else target.target  # type: ignore[attr-defined]
+        new = [f"{ast.unparse(written)} = {new[0].removeprefix('return ')}"]
+    lines[line.line - 1 : line.last_line] = [indent + text for text in new]
+    return "\n".join(lines)
 
 
 def examine(subject: Subject, seed: int) -> dict[str, Any]:
@@ -314,8 +310,8 @@ def examine(subject: Subject, seed: int) -> dict[str, Any]:
     row["explained"] = row["blamed"] and (row["sentence"] or row["repair"])
     row["line"] = line
     row["false repair"] = row["other reason"] = False
-    if row["repair"] and line.last_line == mistake.line:
-        fixed = repaired_source(mistake, mistake.line, line.path, line.report.repaired)
+    if row["repair"]:
+        fixed = repaired_source(mistake, line, line.report.repaired)
         if fixed != mistake.source:
             again = {f.make().name: f for f in discover.pairs_in(vars(module_of(fixed)), "homework")}
             try:
@@ -325,7 +321,7 @@ def examine(subject: Subject, seed: int) -> dict[str, Any]:
                 )
             except Exception:
                 right = False
-            row["false repair"] = not right
+            row["false repair"] = not right and len(wrong) == 1
     if row["sentence"]:
         swapped = {name: getattr(discover, name)[::-1] for name in ("SIZES", "SIZES_OF_MANY_AXES")}
         before = {name: getattr(discover, name) for name in swapped}

@@ -147,10 +147,12 @@ def test_right_pairs(name: str) -> None:
         ("rnn", "(1 - hs[t] ** 2)", "(1 - hs[t - 1] ** 2)", "dz", "`hs[t - 1]` should be `hs[t]`"),
         ("rnn", "np.outer(hs[t - 1], dz)", "np.outer(hs[t], dz)", "dW", "`hs[t]` should be `hs[t - 1]`"),
         ("rnn", "np.outer(hs[t - 1], dz)", "np.outer(dz, hs[t - 1])", "dW", "it is transposed"),
+        ("rnn", "dW += np.outer", "dW = np.outer", "dW", "`dW =` should be `dW +=`"),
+        ("conv", "dw += xp[k : k + 3] * dout[k]", "dw += xp[k : k + 3]", "dw", "* dout[k]`"),
         ("conv", "dxp[k : k + 3] += w ", "dxp[k : k + 3] += w[::-1] ", "dxp", "`w[::-1]` should be `w`"),
         ("conv", "dxp[k : k + 3] += w ", "dxp[k : k + 3] = w ", "dxp", "every step adds to it"),
         ("attention", "scale * ds.T @ q", "ds.T @ q", "dk", "the factor scale is missing"),
-        ("attention", "p * (dp - (dp * p).sum(axis=1, keepdims=True))", "dp * p * (1 - p)", "ds", "only the diagonal of"),
+        ("attention", "(dp - (dp * p).sum(axis=1, keepdims=True))", "dp * (1 - p)", "ds", "only the diagonal of"),
     ],
 )  # fmt: skip
 def test_mistakes_are_explained(name: str, before: str, after: str, path: str, said: str) -> None:
@@ -245,13 +247,12 @@ def loss_backward(cache):  # type: ignore[no-untyped-def]
     x, p, y = cache
     dp = 2 * (p - y) / len(y)
     dw = x.T @ dp
-    return dw
+    return dw  # noqa: RET504  (its name says which gradient it is)
 
 
 def square_backward(dout, cache):  # type: ignore[no-untyped-def]
     x = cache
-    dx = dout**2 * (x > 0)
-    return dx
+    return dout**2 * (x > 0)
 
 
 def test_gradients_that_nobody_wants_are_not_missing() -> None:

@@ -57,6 +57,9 @@ def explain(
     if not np.all(np.isfinite(event.result)):
         report.kind, report.reason = "finite", "it has NaN or infinite elements"
         return
+    if event.reason:
+        report.kind, report.reason = "added", event.reason
+        return
     written, outcome = pair.backward, samples[0][1][0]
     steps = steps_of(written, event, outcome.events[: event.order])
     sites = {next(s.number for s in written.sites if s.statement is step.statement) for step in steps}
@@ -70,7 +73,7 @@ def explain(
             ).captured  # fmt: skip
             places.append(Place(forward, same, environments(runs, steps)))
     source = line_of(written, event, steps, places[0].runs) if all(place.runs for place in places) else None
-    atoms = atoms_of(source, places[0].runs, event) if source is not None else []
+    atoms = atoms_of(written, source, places[0].runs, event) if source is not None else []
     cases = [_case(place, source, atoms) for place in places]
     report.kind, report.reason, _ = diagnosis.common_reason(cases)
     if source is not None:

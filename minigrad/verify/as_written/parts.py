@@ -185,4 +185,24 @@ def judged_with_parts(
             event.contributions = {k: terms[k] for k in part.consumers}
             if np.any(event.result != part.result):
                 event.contributions[event.path] = event.result - part.result
+    _blame_lost_sums(written, forward, outcome)
     return outcome, overrides
+
+
+def _blame_lost_sums(written: Written, forward: ForwardPass, outcome: Outcome) -> None:
+    """Blame only the last of several lines `dw = ...` that should have been added up."""
+    by_path: dict[str, list[Event]] = {}
+    for event in outcome.events:
+        if event.site >= 0:
+            by_path.setdefault(event.path, []).append(event)
+    for path, events in by_path.items():
+        last = events[-1]
+        if len(events) < 2 or last.version is None or any(e.status != WRONG for e in events if np.any(e.result)):
+            continue
+        gradient = forward.gradient(last.version)
+        if any(e.result.shape != gradient.shape or written.sites[e.site].continues for e in events):
+            continue
+        if agree(np.asarray(sum(e.result for e in events)), gradient, forward.rtol, 1e-11 * forward.reference.scale):
+            for event in events:
+                event.status = WRONG if event.site == last.site else PARTIAL
+                event.reason = f"`{path} =` should be `{path} +=`: every step adds to it"

@@ -164,7 +164,7 @@ def _expression(written: Written, event: Event) -> ast.expr | None:
     return None
 
 
-def atoms_of(source: StatementSource, runs: Runs, event: Event) -> list[str]:
+def atoms_of(written: Written, source: StatementSource, runs: Runs, event: Event) -> list[str]:
     """What a statement reads by name, then what else it could read: names, items and attributes with values."""
     local = {k: v for k, v in runs[-1].items() if k in runs[0]}
     called = {id(n.func) for n in ast.walk(source.body) if isinstance(n, ast.Call)}
@@ -173,9 +173,12 @@ def atoms_of(source: StatementSource, runs: Runs, event: Event) -> list[str]:
     found = [ast.unparse(n) for n in own] + names
     for name, value in local.items():
         found += _items(name, value, event.index)
+    nodes = list(ast.walk(written.definition))
+    functions = {id(n.func) for n in nodes if isinstance(n, ast.Call)}
+    found += [ast.unparse(n) for n in nodes if isinstance(n, ast.Subscript) and is_atom(n) and id(n) not in functions]
     known = source.values_of(list(dict.fromkeys(found)), runs)
-    written = set() if event.path in map(ast.unparse, own) else {event.path}  # what the line writes is no help for it
-    return [name for name, value in known.items() if is_value(value) and name not in written]
+    target = set() if event.path in map(ast.unparse, own) else {event.path}  # what the line writes is no help for it
+    return [name for name, value in known.items() if is_value(value) and name not in target]
 
 
 def _items(name: str, value: Any, index: Mapping[str, Any]) -> Iterator[str]:

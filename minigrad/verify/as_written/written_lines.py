@@ -41,6 +41,7 @@ class Event:
             continued later).
         version: the value whose gradient it is, or should be.
         remark: what the report should say about a right line.
+        reason: why a line is wrong, if that is known.
     """
 
     order: int
@@ -51,6 +52,7 @@ class Event:
     status: str = UNKNOWN
     version: Version | None = None
     remark: str = ""
+    reason: str = ""
     candidates: list[Version] = field(default_factory=list)
     expected: Array = None  # what it should be, if that is not the gradient of the version but a part of it
     label: str = ""  # of what it is the gradient of

@@ -36,6 +36,7 @@ from minigrad.verify.derivation.reference import ROUNDING, contributions_through
 from minigrad.verify.derivation.sample import Sample
 
 Array = Any
+MOST_FACTORS = 120  # that are tried in pairs, the line's own first
 
 
 def explain(derivation: BackwardPass, report: LineReport, first: Sample, second: Sample, *, seconds: float) -> None:
@@ -219,7 +220,8 @@ def _two_factors(case: Case) -> Iterator[Reason]:
     for where, (result, expected) in parts.items():
         if case.equal(result, 0 * expected):
             continue
-        named = [(label, f) for label, f in factors(case, expected.shape) if not np.any(f == 0)]
+        usable = ((label, f) for label, f in factors(case, expected.shape) if not np.any(f == 0))
+        named = list(itertools.islice(usable, MOST_FACTORS))
         for label, f in named:
             for text in _named_numbers(case, constant_ratio(case, expected, result * f)):
                 yield Reason("value", f"{where}the factors {text} and {label} are missing")

@@ -66,6 +66,9 @@ class Editable:
             yield from _each(
                 node, (ast.BinOp(node, ast.Add(), atom(k)) for k in self.constants if k != ast.unparse(node))
             )
+            name = ast.unparse(node)
+            if name.startswith("d") and name[1:] in self.values:  # the slope of the value's own function
+                yield from _each(node, _slopes_added(node, name[1:], self.values[name[1:]]))
         for replacements in (_powers, _operators, _transposes, _operands, _negated, _functions):
             for node in self.nodes:
                 yield from _each(node, replacements(node))
@@ -135,7 +138,7 @@ def is_atom(node: ast.AST) -> bool:
     if isinstance(node, ast.Attribute):
         return isinstance(node.ctx, ast.Load) and node.attr not in _OF_ARRAYS and is_atom(node.value)
     if isinstance(node, ast.Subscript):
-        allowed = (ast.Name, ast.Constant, ast.BinOp, ast.Load, ast.Add, ast.Sub)
+        allowed = (ast.Name, ast.Constant, ast.BinOp, ast.Load, ast.Add, ast.Sub, ast.Tuple)
         is_simple = all(isinstance(n, allowed) for n in ast.walk(node.slice))
         return isinstance(node.ctx, ast.Load) and is_simple and is_atom(node.value)
     return False
@@ -394,7 +397,10 @@ def _slopes_added(node: ast.expr, v: str, value: Any) -> Iterator[ast.expr]:
     """An expression times the slope of a common function, whose value or argument is v."""
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         return
-    for slope in (f"(1 - {v}**2)", f"{v} * (1 - {v})", f"({v} > 0)", f"np.exp({v})", f"np.cos({v})", f"2 * {v}"):
+    for slope in (
+        f"(1 - {v}**2)", f"{v} * (1 - {v})", f"({v} > 0)", f"(1 - np.tanh({v})**2)", f"np.exp({v})", f"np.cos({v})",
+        f"2 * {v}",
+    ):  # fmt: skip
         yield ast.BinOp(node, ast.Mult(), ast.parse(slope, mode="eval").body)
 
 
