@@ -17,8 +17,9 @@ import time
 import types
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,12 @@ class Mistake:
     line: int
     before: str
     after: str
-    source: str
+    make: Callable[[], ast.Module]
+
+    @cached_property
+    def source(self) -> str:
+        """Of the whole file with the mistake."""
+        return ast.unparse(self.make())
 
 
 def right_source() -> str:
@@ -87,8 +93,8 @@ def mistakes(source: str) -> Iterator[Mistake]:
             for kind, changed in _slips(statement, function):
                 text = ast.unparse(changed) if changed is not None else "pass"
                 if text != before:
-                    new = _with(tree, statement, changed)
-                    yield Mistake(kind, owner, statement.lineno, before, text, ast.unparse(new))
+                    make = partial(_with, tree, statement, changed)
+                    yield Mistake(kind, owner, statement.lineno, before, text, make)
 
 
 def _backward_functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -214,18 +220,30 @@ def _expression_slips(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:  # noqa:
 # The truth
 
 
+PASSES: dict[tuple[str, int, Any], ForwardPass] = {}
+
+
+def forward_pass(right: discover.Found, seed: int, pool: Any) -> ForwardPass:
+    """A forward pass at drawn inputs; it is the same for all backward functions of a pair."""
+    key = right.name, seed, pool
+    if key not in PASSES:
+        pair = right.make()
+        arguments = drawn(pair.forward, pair.parameters, np.random.default_rng([seed, 5]), None, pool).arguments
+        owner = pair.owner if pair.has_self else None
+        PASSES[key] = ForwardPass(pair, arguments, owner, randomness(), np.random.default_rng([seed, 6]))
+    return PASSES[key]
+
+
 def gradients(found: discover.Found, right: discover.Found, seed: int, pool: Any) -> list[tuple[Any, Any]] | None:
     """The gradients that two backward functions give for the same forward pass; None if the first raises an error."""
+    forward = forward_pass(right, seed, pool)
+    inputs = {v.order: v.name for v in forward.inputs()}
     results = []
     for each in (found, right):
         pair = each.make()
-        arguments = drawn(pair.forward, pair.parameters, np.random.default_rng([seed, 5]), None, pool).arguments
-        owner = pair.owner if pair.has_self else None
-        forward = ForwardPass(pair, arguments, owner, randomness(), np.random.default_rng([seed, 6]))
         outcome = run_backward(pair.backward, forward, {}, is_judging=False).outcome
         if outcome.error:
             return None
-        inputs = {v.order: v.name for v in forward.inputs()}
         given = given_gradients(pair, inputs, outcome.returned, outcome.return_number, outcome.owner, {})
         results.append([np.asarray(given[k], float) for k in sorted(given)])
     return list(zip(*results, strict=False)) if len(results[0]) == len(results[1]) else [(np.zeros(1), np.ones(1))]

@@ -905,3 +905,63 @@ def test_cell_that_is_run_again_replaces_its_line() -> None:
     assert d.check().ok
     with pytest.raises(TypeError, match="there is a line dx already"):
         exec(compile("\n\n@d.line\ndef dx(dout, w): return dout", "<ipython-input-2>", "exec"), scope)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_of_numpy_reaches_the_user() -> None:
+    def dx(dh, w):  # type: ignore[no-untyped-def]
+        return dh * np.log(-np.abs(w)) / np.zeros_like(w)
+
+    def dw(dh, x):  # type: ignore[no-untyped-def]
+        return dh[:0].mean(axis=0)
+
+    assert of_scaled(dh, dx, dw).check().wrong == ["x", "w"]
+
+
+def test_a_repair_that_a_constant_makes_right_by_chance_is_not_told() -> None:
+    def line(dout, x):  # type: ignore[no-untyped-def]
+        return dout * x  # twice that is right
+
+    d = derivation(lambda x, rate=0.5: mg.square(x), x="N")
+    d.line(of="x")(line)
+    report = d.check()
+    assert report.lines["x"].reason == "it is ½ times the right value: the factor 2 is missing"
+    assert "rate" not in str(report.lines["x"].repair)
+
+
+def test_only_the_diagonal_of_softmax_although_its_steps_are_named() -> None:
+    def softmax(z: Any) -> Any:
+        e = mg.name("e", mg.exp(z))
+        s = mg.name("s", e.sum(axis=1, keepdims=True))
+        return mg.name("p", e / s) * 1.0
+
+    def dz(dp, p):  # type: ignore[no-untyped-def]
+        return dp * p * (1 - p)
+
+    assert derivation(softmax, dz, z="N C").check().lines["z"].reason.startswith("only the diagonal of dp/dz is there")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (lambda dout, x: dout, "it is right except where x ≤ 0, where it must be 0"),
+        (lambda dout, x: dout * np.sign(x), "it is right except where x ≤ 0"),
+        (lambda dout, x: np.where(x > 0, dout, 0) * (np.arange(len(x)) > 0)[:, None], "at the first element"),
+    ],
+)
+def test_reasons_say_where(line: Line, reason: str) -> None:
+    d = derivation(lambda x: mg.relu(x), x="N D")
+    d.line(of="x")(line)
+    assert reason in d.check().lines["x"].reason
+
+
+def test_a_triangle_is_named() -> None:
+    def forward(s: Any) -> Any:
+        return s * np.tril(np.ones(s.shape))
+
+    def ds(dout, s):  # type: ignore[no-untyped-def]
+        return dout
+
+    d = Derivation(forward, s=(4, 4))
+    d.line(ds)
+    assert d.check().lines["s"].reason == "it is right except above the diagonal, where it must be 0"

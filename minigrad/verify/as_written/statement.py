@@ -177,7 +177,9 @@ def atoms_of(written: Written, source: StatementSource, runs: Runs, event: Event
     functions = {id(n.func) for n in nodes if isinstance(n, ast.Call)}
     found += [ast.unparse(n) for n in nodes if isinstance(n, ast.Subscript) and is_atom(n) and id(n) not in functions]
     known = source.values_of(list(dict.fromkeys(found)), runs)
-    target = set() if event.path in map(ast.unparse, own) else {event.path}  # what the line writes is no help for it
+    # In a loop, what the line writes is what it wrote before.
+    is_in_loop = event.site >= 0 and bool(written.sites[event.site].loops)
+    target = {event.path} if is_in_loop and event.path not in map(ast.unparse, own) else set()
     return [name for name, value in known.items() if is_value(value) and name not in target]
 
 

@@ -388,8 +388,10 @@ def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) ->
             continue
         name = event.path.rpartition(".")[2]
         whole = set(values_named_by(without_suffix(name))) if without_suffix(name) != name else set()
-        for version in forward.plain.versions:
-            is_own = version in event.candidates
+        orders = {v.order for v in event.candidates}
+        others = [v for v in forward.plain.versions if v.order not in orders]
+        for version in [*event.candidates, *others]:  # of its own values, the last one first
+            is_own = version.order in orders
             if version.value.shape != event.result.shape or (not is_value and version.line == 0):
                 continue
             if (version.name in targets or squeeze(version.name) in whole) and not is_own and not is_value:

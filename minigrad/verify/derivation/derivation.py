@@ -6,6 +6,7 @@ all lines that follow. The lines are also evaluated as a chain, each with the re
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, overload
 
@@ -109,6 +110,13 @@ class Derivation(BackwardPass):
         """
         if not self.lines:
             raise ValueError(f"{self.name}: there is no line to check; add one with @derivation.line")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, in the functions and in edits of lines
+            return self._checked(seed, rtol, cotangent, repair_seconds, inputs)
+
+    def _checked(
+        self, seed: int, rtol: float, cotangent: Any, repair_seconds: float, inputs: Mapping[str, Any]
+    ) -> DerivationReport:
         self._decide_on_unit(inputs)
         generators = (np.random.default_rng([seed, k, 77]) for k in range(4))
         first = draw_sample(self.forward, inputs, next(generators), cotangent)
@@ -121,7 +129,8 @@ class Derivation(BackwardPass):
         if given:
             second = redraw(self.forward, first, given, next(generators), cotangent)
         else:
-            second = draw_sample(self.forward, inputs, next(generators), cotangent)
+            kept = {k: first.arguments[k] for k in self.forward.kept}
+            second = draw_sample(self.forward, {**inputs, **kept}, next(generators), cotangent)
         reports = {t: judge(self, line, (first, second), given, rtol) for t, line in self.lines.items()}
         chained = self.chained(first)
         for t, line_report in reports.items():

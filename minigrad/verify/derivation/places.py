@@ -18,7 +18,7 @@ def places(case: Case) -> Iterator[Reason]:
     wrong = np.abs(case.result - case.expected) > floor
     if not np.any(wrong) or np.all(wrong):
         return
-    for where, mask in (*_gates(case), *_triangles(case), *_ends(wrong)):
+    for where, mask in (*_triangles(case), *_gates(case), *_ends(wrong)):
         if np.array_equal(wrong, wrong & mask) and _covers(case, wrong, mask):
             for what in _what(case, wrong):
                 yield Reason("place", f"it is right except {where}{what}")

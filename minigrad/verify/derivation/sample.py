@@ -59,12 +59,13 @@ def draw_other_sizes(
 
     Constants have other values too: a factor that equals one of them by chance is no reason.
     """
-    if not all(isinstance(forward.shapes.get(k), str) for k in forward.inputs):
+    if not all(isinstance(forward.shapes.get(k), str) for k in forward.inputs) or set(forward.kept) & set(given):
         return None
     axes = {axis: OTHER_SIZES[size] for axis, size in forward.axes.items()}
     constants = {k: v for k, v in given.items() if k in forward.constants}
     defaults = forward.arguments(constants, np.random.default_rng(0), axes)
-    others = {k: 1.25 * defaults[k] for k in forward.constants if type(defaults[k]) is float}
+    floats = {k: defaults[k] for k in forward.constants if type(defaults[k]) is float}
+    others = {k: value * (0.75 if 0 < value < 1 else 1.25) for k, value in floats.items()}  # a rate stays below 1
     for changed in (others, {}):
         try:
             return draw_sample(forward, constants | changed, rng, cotangent, axes)
