@@ -166,15 +166,22 @@ def judged_with_parts(
     outcome, overrides = judged(written, forward, names)
     parts = parts_of(written, forward, outcome)
     wrong: dict[int, Part] = {}
-    while part := next((p for p in parts.values() if not p.is_right and p.event.order not in wrong), None):
-        wrong[part.event.order] = part
-        overrides = {k: v for k, v in overrides.items() if k != part.total}
-        overrides[part.event.order] = part.event.result - part.result + part.expected
-        blamed = [(e.order, e.version) for e in outcome.wrong if e.order in overrides and e.order not in wrong]
-        outcome = run_backward(written, forward, names, overrides).outcome
-        for order, version in blamed:
-            outcome.events[order].status, outcome.events[order].version = WRONG, version
+    innocent: set[int] = set()  # parts that cannot be to blame: with what they should be, others would be wrong
+    while part := next((p for o, p in parts.items() if not p.is_right and o not in wrong and o not in innocent), None):
+        order = part.event.order
+        trial = {k: v for k, v in overrides.items() if k != part.total}
+        trial[order] = part.event.result - part.result + part.expected
+        blamed = [(e.order, e.version) for e in outcome.wrong if e.order in trial and e.order not in wrong]
+        other = run_backward(written, forward, names, trial).outcome
+        if {e.order for e in other.wrong} - {e.order for e in outcome.wrong} - {order}:
+            innocent.add(order)
+            continue
+        wrong[order] = part
+        outcome, overrides = other, trial
+        for blamed_order, version in blamed:
+            outcome.events[blamed_order].status, outcome.events[blamed_order].version = WRONG, version
         parts = parts_of(written, forward, outcome)
+    parts = {order: part for order, part in parts.items() if order not in innocent}
     parts |= wrong
     for order, part in parts.items():
         event = outcome.events[order]

@@ -100,6 +100,7 @@ class Judge(Listener):
         self.captured: list[dict[str, Any]] = []
         self.captured_sites: set[int] = set()  # whose statement is captured; that before the event if none is said
         self._right: set[str] = set()
+        self._right_for_own: set[tuple[int, str]] = set()  # sites and paths
         self._counts: dict[tuple[int, str], int] = {}
 
     def before(self, number: int) -> None:
@@ -177,6 +178,7 @@ class Judge(Listener):
         event.version = next((v for v in own if forward.is_gradient(v, event.result)), None)
         if event.version is not None:
             event.status = RIGHT
+            self._right_for_own.add((event.site, event.path))
             if sum(v.name == event.version.name and v.index == event.version.index for v in forward.plain.versions) > 1:
                 event.remark = f"the gradient of {event.version.label}"
             return
@@ -187,7 +189,9 @@ class Judge(Listener):
                 return
         if (own and (self._is_reused(event) or event.path in self.upstream)) or not own:
             other = forward.equal_to(event.result)
-            if other is not None:
+            # In another iteration of a loop, a name stands for the same value, and not for a part of its gradient.
+            is_part = other is not None and other.is_part and (event.site, event.path) in self._right_for_own
+            if other is not None and not is_part:
                 event.status, event.version = RIGHT, other
                 event.remark = f"the gradient of {other.label}"
                 return
