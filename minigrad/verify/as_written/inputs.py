@@ -189,10 +189,10 @@ def drawn(
                 f"{written.name}: the shape of {p.name!r} is not known. Say it in the docstring, {p.name}: (N, D), or "
                 f'in an annotation, {p.name}: "N D", or on the command line, --input {p.name}=N,D'
             )
-    told = [f"{name} ({', '.join(shape.axes)})" for name, shape in shapes.items() if name in out.arguments]
-    if told:
+    shown = [f"{name} ({', '.join(shape.axes)})" for name, shape in shapes.items() if name in out.arguments]
+    if shown:
         used = ", ".join(f"{axis} = {sizes[axis]}" for axis in dict.fromkeys(axes) if axis in sizes)
-        out.assumptions.insert(0, f"inputs drawn with {'; '.join(told)}" + (f", where {used}" if used else ""))
+        out.assumptions.insert(0, f"inputs drawn with {'; '.join(shown)}" + (f", where {used}" if used else ""))
     return out
 
 

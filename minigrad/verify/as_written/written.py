@@ -52,7 +52,7 @@ def check_backward(
         backward: a function of the upstream gradient and of what the forward function returned with the result. None if
             `forward` is an object.
         *args: the forward function's arguments, with which it is called. Arrays of floating-point numbers are its
-            inputs; their values are also drawn anew, as a line may be right for the given values only.
+            inputs; their values are also drawn again, as a line may be right for the given values only.
         names: by the name of a gradient in the backward function, the name of the value: `{"dtmp1": "xc"}`.
         constants: the arguments that no gradient is asked for, and that keep their values: labels, masks.
         cotangent: the upstream gradient, or a tuple of several, in all draws; drawn if it is not given.

@@ -75,7 +75,7 @@ def common_reason(cases: Sequence[Case]) -> Reason:
     """The first explanation that gives the same reason in every sample, and only one.
 
     If the samples have other values and other sizes, several names for one reason are equal by construction, as `scale`
-    and 1/√D: the first one is told.
+    and 1/√D: the first one counts.
     """
     with np.errstate(all="ignore"):
         return _common_reason(cases)
