@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify.as_written.written_lines import RIGHT, Event
-from minigrad.verify.derivation.edits import is_atom
 from minigrad.verify.derivation.line_source import LineSource
 from minigrad.verify.derivation.repair import is_right
+from minigrad.verify.derivation.replacements import is_atom
 from minigrad.verify.pairs.instrument import Written, path_text
 from minigrad.verify.pairs.sites import Site, path_of
 

@@ -1,20 +1,40 @@
 """Edits of a line's syntax tree that undo common mistakes, simple ones first.
 
-Another number, sign or operator, a sum or mean, a transpose, a part left out, another name, a slope, a name added or
-removed. What a line reads by name is an atom: `h`, but also `hs[t]`, `self.out` and `cache["x"]`.
+What a line reads by name is an atom: `h`, but also `hs[t]`, `self.out` and `cache["x"]`. See also `replacements`.
 """
 
 from __future__ import annotations
 
 import ast
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import numpy as np
 
-Array = Any
+from minigrad.verify.derivation.replacements import (
+    atom,
+    batch_transposes,
+    borders,
+    functions,
+    indices,
+    is_atom,
+    is_plain,
+    is_size,
+    multiples,
+    negated,
+    numbers,
+    operands,
+    operators,
+    powers,
+    reduced,
+    reductions,
+    shifted,
+    sizes,
+    slopes,
+    slopes_added,
+    transposes,
+)
 
 
 class Edit(NamedTuple):
@@ -50,32 +70,24 @@ class Editable:
         self.ordered = [*self.used, *(name for name in self.names if name not in self.used)]
         self.constants = [k for k in self.names if isinstance(self.values.get(k), float)]
         own = [self.values.get(name) for name in self.used]
-        self.ndim = max((np.ndim(value) for value in own if _is_plain(value)), default=0)
+        self.ndim = max((np.ndim(value) for value in own if is_plain(value)), default=0)
+        returned = [s.value for s in ast.walk(self.body) if isinstance(s, ast.Return) and s.value is not None]
+        returned += [s.value for s in self.body.body if isinstance(s, (ast.Assign, ast.AugAssign))]
+        self.returned = [node for node in returned if not isinstance(node, ast.Tuple)]
 
     def edits(self) -> Iterator[Edit]:
         """Edits, simple ones first, as the first that works is reported."""
-        for node in self.nodes:
-            yield from _each(node, _indices(node))
-        for node in self.atoms:
-            yield Edit([node], ast.BinOp(node, ast.Pow(), ast.Constant(2)))
-        for node in self.nodes:
-            yield from _each(node, _numbers(node))
-            yield from _each(node, _slopes(node, self))
-        for node in self.atoms:
-            yield from _each(node, _shifted(node, self.values))
-            yield from _each(
-                node, (ast.BinOp(node, ast.Add(), atom(k)) for k in self.constants if k != ast.unparse(node))
-            )
-            name = ast.unparse(node)
-            if name.startswith("d") and name[1:] in self.values:  # the slope of the value's own function
-                yield from _each(node, _slopes_added(node, name[1:], self.values[name[1:]]))
-        for replacements in (_powers, _operators, _transposes, _operands, _negated, _functions):
+        yield from self._small()
+        for node in self.returned:  # the upstream gradient is missing
+            upstream = (name for name in self.ordered if name.startswith(("d", "grad")))
+            yield from _each(node, (ast.BinOp(node, ast.Mult(), atom(name)) for name in upstream))
+        for replacements in (powers, operators, transposes, operands, negated, functions):
             for node in self.nodes:
                 yield from _each(node, replacements(node))
         for node in self.nodes:
-            yield from _each(node, _batch_transposes(node, self.values))
-            yield from _each(node, _borders(node, self))
-            yield from _each(node, _reductions(node, self.ndim, self.names))
+            yield from _each(node, batch_transposes(node, self.values))
+            yield from _each(node, borders(node, self.ordered, self.values))
+            yield from _each(node, reductions(node, self.ndim, self.names))
         yield from self._other_atoms()
         for operator in (ast.Sub(), ast.Add(), ast.Mult(), ast.Div()):
             for node in self.atoms:
@@ -83,6 +95,24 @@ class Editable:
                     if other != ast.unparse(node) or isinstance(operator, ast.Mult):
                         yield Edit([node], ast.BinOp(node, operator, atom(other)))
         yield from self._terms()
+
+    def _small(self) -> Iterator[Edit]:
+        """A part of an array, a square, a number, a slope, a step in time, a constant."""
+        for node in self.nodes:
+            yield from _each(node, indices(node))
+        for node in self.atoms:
+            yield Edit([node], ast.BinOp(node, ast.Pow(), ast.Constant(2)))
+        for node in self.nodes:
+            yield from _each(node, numbers(node))
+            yield from _each(node, slopes(node, self.atoms))
+        for node in self.atoms:
+            yield from _each(node, shifted(node, self.values))
+            yield from _each(
+                node, (ast.BinOp(node, ast.Add(), atom(k)) for k in self.constants if k != ast.unparse(node))
+            )
+            name = ast.unparse(node)
+            if name.startswith("d") and name[1:] in self.values:  # the slope of the value's own function
+                yield from _each(node, slopes_added(node, name[1:], self.values[name[1:]]))
 
     def _other_atoms(self) -> Iterator[Edit]:
         """Another value, at one place or at all."""
@@ -98,67 +128,32 @@ class Editable:
         """A size, a term or a factor is added to a compound expression."""
         for node in self.nodes:
             if is_size(node):
-                yield from _each(node, (s for s in _sizes(self.used) if ast.unparse(s) != ast.unparse(node)))
+                yield from _each(node, (s for s in sizes(self.used) if ast.unparse(s) != ast.unparse(node)))
                 yield Edit([node], ast.BinOp(node, ast.Sub(), ast.Constant(1)))
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and is_size(node.left):
                 yield Edit([node], node.left)
         compound: list[ast.expr] = [node for node in self.nodes if isinstance(node, (ast.BinOp, ast.Call, ast.UnaryOp))]
         compound = [node for node in compound if not is_size(node)]
         for node in compound:
-            for size in _sizes(self.used):
+            for size in sizes(self.used):
                 yield Edit([node], ast.BinOp(node, ast.Div(), size))
                 yield Edit([node], ast.BinOp(node, ast.Mult(), size))
-        returned = [s.value for s in ast.walk(self.body) if isinstance(s, ast.Return) and s.value is not None]
-        returned += [s.value for s in self.body.body if isinstance(s, (ast.Assign, ast.AugAssign))]
-        returned = [node for node in returned if not isinstance(node, ast.Tuple)]
         for operator in (ast.Add(), ast.Sub(), ast.Mult(), ast.Div()):
-            for node in returned:
+            for node in self.returned:
                 yield from _each(node, (ast.BinOp(node, operator, atom(other)) for other in self.names))
         for node in compound:
             for other in self.used:
-                yield from _each(node, _multiples(node, other))
-        for node in [*self.atoms, *compound, *returned]:
+                yield from _each(node, multiples(node, other))
+        for node in [*self.atoms, *compound, *self.returned]:
             for other in self.ordered:
-                yield from _each(node, _slopes_added(node, other, self.values.get(other)))
+                yield from _each(node, slopes_added(node, other, self.values.get(other)))
+        for node in self.atoms:  # the path through a mean
+            means = (reduced(node, "mean", (axis,), True) for axis in range(self.ndim))
+            yield from _each(node, (ast.BinOp(node, ast.Sub(), mean) for mean in means))
 
 
 def _each(node: ast.expr, replacements: Iterator[ast.expr]) -> Iterator[Edit]:
     return (Edit([node], new) for new in replacements)
-
-
-def atom(name: str) -> ast.expr:
-    """The expression of an atom."""
-    return ast.parse(name, mode="eval").body
-
-
-def is_atom(node: ast.AST) -> bool:
-    """Whether an expression only reads a value: a name, an attribute, an item at a name, number or text."""
-    if isinstance(node, ast.Name):
-        return isinstance(node.ctx, ast.Load)
-    if isinstance(node, ast.Attribute):
-        return isinstance(node.ctx, ast.Load) and node.attr not in _OF_ARRAYS and is_atom(node.value)
-    if isinstance(node, ast.Subscript):
-        allowed = (ast.Name, ast.Constant, ast.BinOp, ast.Load, ast.Add, ast.Sub, ast.Tuple)
-        is_simple = all(isinstance(n, allowed) for n in ast.walk(node.slice))
-        return isinstance(node.ctx, ast.Load) and is_simple and is_atom(node.value)
-    return False
-
-
-def is_size(node: ast.AST) -> bool:
-    """Whether an expression is the number of elements along an axis, or of all: len(x), x.shape[0], x.size."""
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id == "len"
-    if isinstance(node, ast.Subscript):
-        node = node.value
-        return isinstance(node, ast.Attribute) and node.attr == "shape"
-    return isinstance(node, ast.Attribute) and node.attr == "size"
-
-
-_OF_ARRAYS = frozenset(("T", "mT", "shape", "size", "ndim", "dtype", "real", "imag", "flat"))
-
-
-def _is_plain(value: Any) -> TypeGuard[int | float | Array]:
-    return isinstance(value, (int, float, np.ndarray, np.number))
 
 
 def _expressions(body: ast.FunctionDef) -> list[ast.expr]:
@@ -182,245 +177,3 @@ def _expressions(body: ast.FunctionDef) -> list[ast.expr]:
             if isinstance(node, ast.expr) and id(node) not in skipped and not is_target:
                 expressions.append(node)
     return expressions
-
-
-def number_of(node: ast.expr) -> float | None:
-    """The number that an expression is."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        value = number_of(node.operand)
-        return None if value is None else -value
-    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-        return node.value
-    return None
-
-
-def _numbers(node: ast.expr) -> Iterator[ast.expr]:
-    value = number_of(node)
-    if value is not None:
-        others = (-value, value + 1, value - 1, value + 0.5, value - 0.5, 2 * value, value / 2, 1, 2, 0.5, 1.5)
-        for other in dict.fromkeys(others):
-            if other not in (value, 0):
-                constant = ast.Constant(abs(other))
-                yield constant if other > 0 else ast.UnaryOp(ast.USub(), constant)
-
-
-def _shifted(node: ast.expr, values: Mapping[str, Any]) -> Iterator[ast.expr]:
-    """The value at the step before or after: hs[t - 1] for hs[t] and vice versa."""
-    if not isinstance(node, ast.Subscript):
-        return
-    index = node.slice
-    if isinstance(index, ast.Name) and isinstance(values.get(index.id), (int, np.integer)):
-        for operator in (ast.Sub(), ast.Add()):
-            yield ast.Subscript(node.value, ast.BinOp(index, operator, ast.Constant(1)), ast.Load())
-    elif isinstance(index, ast.BinOp) and isinstance(index.left, ast.Name) and number_of(index.right) is not None:
-        yield ast.Subscript(node.value, index.left, ast.Load())
-
-
-def _powers(node: ast.expr) -> Iterator[ast.expr]:
-    """A square or a root that is missing, or too much."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-        yield node.left
-    elif isinstance(node, ast.BinOp) or is_atom(node):
-        yield ast.BinOp(node, ast.Pow(), ast.Constant(0.5))
-        yield ast.BinOp(node, ast.Pow(), ast.Constant(2))
-
-
-def _negated(node: ast.expr) -> Iterator[ast.expr]:
-    if number_of(node) is None and not isinstance(node, (ast.Slice, ast.Tuple, ast.Compare)):
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            yield node.operand
-        else:
-            yield ast.UnaryOp(ast.USub(), node)
-
-
-_SWAPS: dict[type[ast.operator], tuple[type[ast.operator], ...]] = {
-    ast.Add: (ast.Sub, ast.Mult), ast.Sub: (ast.Add, ast.Mult), ast.Mult: (ast.Div, ast.Add), ast.Div: (ast.Mult,),
-}  # fmt: skip
-_COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-}  # fmt: skip
-
-
-def _operators(node: ast.expr) -> Iterator[ast.expr]:
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _COMPARED:
-        yield ast.Compare(node.left, [_COMPARED[type(node.ops[0])]()], node.comparators)
-    if isinstance(node, ast.BinOp):
-        for other in _SWAPS.get(type(node.op), ()):
-            yield ast.BinOp(node.left, other(), node.right)
-        if isinstance(node.op, (ast.MatMult, ast.Sub, ast.Div)):
-            yield ast.BinOp(node.right, node.op, node.left)
-        if isinstance(node.op, ast.Mult):
-            yield ast.BinOp(node.left, ast.MatMult(), node.right)
-    product = _product(node)
-    if product is not None:
-        left, right, made = product
-        turned, other_turned = _transposed(left), _transposed(right)
-        yield made(right, left)
-        for a, b in ((turned, right), (left, other_turned), (turned, other_turned)):
-            yield made(a, b)
-            yield made(b, a)
-
-
-def _product(node: ast.expr) -> tuple[ast.expr, ast.expr, Callable[[ast.expr, ast.expr], ast.expr]] | None:
-    """The operands of a matrix product, and what makes another product of the same form."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
-        return node.left, node.right, lambda a, b: ast.BinOp(a, ast.MatMult(), b)
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.keywords):
-        return None
-    func, args = node.func, node.args
-    if func.attr in ("dot", "matmul") and len(args) == 2:
-        return args[0], args[1], lambda a, b: ast.Call(func, [a, b], [])
-    if func.attr in ("dot", "matmul") and len(args) == 1:
-        return func.value, args[0], lambda a, b: ast.Call(_attribute(a, func.attr), [b], [])
-    return None
-
-
-def _reductions(node: ast.expr, ndim: int, names: Sequence[str]) -> Iterator[ast.expr]:
-    """A sum instead of a mean and vice versa, other axes, a sum or mean added or removed."""
-    axes = [*((k,) for k in range(ndim)), *((j, k) for j in range(ndim) for k in range(j + 1, ndim))]
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("sum", "mean"):
-        module, name = node.func.value, node.func.attr
-        is_function = isinstance(module, ast.Name) and module.id not in names and bool(node.args)
-        value = node.args[0] if is_function else module
-        other = "mean" if name == "sum" else "sum"
-        yield ast.Call(_attribute(module, other), node.args, node.keywords)
-        yield value
-        if any(k.arg == "keepdims" for k in node.keywords):
-            yield ast.Call(node.func, node.args, [k for k in node.keywords if k.arg != "keepdims"])
-        for reduction in (name, other):
-            for axis in axes:
-                for keepdims in (True, False):
-                    if is_function:
-                        reduced = _reduced(module, reduction, axis, keepdims)
-                        yield ast.Call(reduced.func, [value, *reduced.args], reduced.keywords)
-                    else:
-                        yield _reduced(value, reduction, axis, keepdims)
-    elif isinstance(node, (ast.BinOp, ast.Call)) or is_atom(node):
-        for axis in axes:
-            for name in ("sum", "mean"):
-                yield _reduced(node, name, axis, False)
-                yield _reduced(node, name, axis, True)
-
-
-def _reduced(node: ast.expr, name: str, axis: tuple[int, ...], keepdims: bool) -> ast.Call:
-    axes: ast.expr = ast.Tuple([ast.Constant(k) for k in axis], ast.Load())
-    keywords = [ast.keyword("axis", ast.Constant(axis[0]) if len(axis) == 1 else axes)]
-    if keepdims:
-        keywords.append(ast.keyword("keepdims", ast.Constant(True)))
-    return ast.Call(_attribute(node, name), [], keywords)
-
-
-def _transposes(node: ast.expr) -> Iterator[ast.expr]:
-    if isinstance(node, ast.Attribute) and node.attr in ("T", "mT"):
-        yield node.value
-    elif _is_transpose(node):
-        assert isinstance(node, ast.Call)
-        assert isinstance(node.func, ast.Attribute)
-        is_function = isinstance(node.func.value, ast.Name) and node.func.value.id in ("np", "mg", "numpy")
-        yield node.args[0] if is_function and node.args else node.func.value
-    elif isinstance(node, ast.BinOp) or is_atom(node):
-        yield _transposed(node)
-
-
-def _batch_transposes(node: ast.expr, values: Mapping[str, Any]) -> Iterator[ast.expr]:
-    """The last two axes of a stack of matrices exchanged."""
-    if is_atom(node) and _is_plain(value := values.get(ast.unparse(node))) and np.ndim(value) > 2:
-        yield ast.Call(_attribute(node, "swapaxes"), [ast.Constant(-1), ast.Constant(-2)], [])
-
-
-def _is_transpose(node: ast.expr) -> bool:
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("transpose", "swapaxes")
-    )
-
-
-def _operands(node: ast.expr) -> Iterator[ast.expr]:
-    """Only one operand of an operation."""
-    if isinstance(node, ast.BinOp):
-        yield node.left
-        yield node.right
-
-
-def _functions(node: ast.expr) -> Iterator[ast.expr]:
-    """Only the argument of a function of one, such as a root or an exponential."""
-    if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords and not is_size(node):
-        yield node.args[0]
-
-
-def _indices(node: ast.expr) -> Iterator[ast.expr]:
-    """A part of an array: without what is reversed, or with a border at both ends."""
-    if isinstance(node, ast.Subscript) and _is_reversed(node.slice):
-        yield node.value
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple):
-        plain = [ast.Slice() if _is_reversed(part) else part for part in node.slice.elts]
-        if any(_is_reversed(part) for part in node.slice.elts):
-            yield ast.Subscript(node.value, ast.Tuple(plain, ast.Load()), ast.Load())
-    if isinstance(node, ast.Slice) and node.lower is not None and node.upper is not None and node.step is None:
-        for other in (ast.Add(), ast.Sub()):
-            for one in (ast.Constant(1),):
-                yield ast.Slice(ast.BinOp(node.lower, other, one), ast.BinOp(node.upper, other, one))
-
-
-def _borders(node: ast.expr, editable: Editable) -> Iterator[ast.expr]:
-    """The part of an axis that begins after a border, instead of at 0."""
-    if isinstance(node, ast.Slice) and node.lower is None and node.upper is not None and node.step is None:
-        for name in editable.ordered:
-            if type(editable.values.get(name)) is int and name != ast.unparse(node.upper):
-                yield ast.Slice(atom(name), ast.BinOp(atom(name), ast.Add(), node.upper))
-
-
-def _is_reversed(node: ast.expr) -> bool:
-    return isinstance(node, ast.Slice) and node.step is not None and number_of(node.step) == -1
-
-
-def _sizes(names: Sequence[str]) -> Iterator[ast.expr]:
-    for name in names:
-        yield ast.Call(ast.Name("len", ast.Load()), [atom(name)], [])
-        yield ast.Subscript(_attribute(atom(name), "shape"), ast.Constant(-1), ast.Load())
-        yield _attribute(atom(name), "size")
-
-
-def _multiples(node: ast.expr, other: str) -> Iterator[ast.expr]:
-    """An expression times, divided by, or less something with a name."""
-    yield ast.BinOp(node, ast.Mult(), atom(other))
-    yield ast.BinOp(node, ast.Div(), atom(other))
-    if ast.unparse(node) != other:
-        yield ast.BinOp(node, ast.Sub(), atom(other))
-    rest = ast.BinOp(ast.Constant(1), ast.Sub(), atom(other))
-    yield ast.BinOp(node, ast.Mult(), rest)
-    yield ast.BinOp(node, ast.Div(), rest)
-
-
-def _slopes_added(node: ast.expr, v: str, value: Any) -> Iterator[ast.expr]:
-    """An expression times the slope of a common function, whose value or argument is v."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-        return
-    for slope in (
-        f"(1 - {v}**2)", f"{v} * (1 - {v})", f"({v} > 0)", f"(1 - np.tanh({v})**2)", f"np.exp({v})", f"np.cos({v})",
-        f"2 * {v}",
-    ):  # fmt: skip
-        yield ast.BinOp(node, ast.Mult(), ast.parse(slope, mode="eval").body)
-
-
-def _slopes(node: ast.expr, editable: Editable) -> Iterator[ast.expr]:
-    """Derivatives of common functions with the value v, instead of an expression in v alone, or in v and dv."""
-    if not isinstance(node, ast.BinOp):
-        return
-    inner = {id(n) for n in ast.walk(node)}
-    inside = {ast.unparse(a) for a in editable.atoms if id(a) in inner}
-    values = [*inside] if len(inside) == 1 else [v for v in sorted(inside) if inside == {v, f"d{v}"}]
-    for v in values:
-        upstream = f"d{v} * " if len(inside) == 2 else ""
-        for slope in (f"(1 - {v}**2)", f"{v} * (1 - {v})", f"(1 - {v})", f"{v}", f"2 * {v}", f"{v}**2", f"({v} > 0)"):
-            yield ast.parse(upstream + slope, mode="eval").body
-
-
-def _transposed(node: ast.expr) -> ast.expr:
-    """The transpose of an expression, without a double transpose."""
-    return node.value if isinstance(node, ast.Attribute) and node.attr == "T" else _attribute(node, "T")
-
-
-def _attribute(node: ast.expr, name: str) -> ast.Attribute:
-    return ast.Attribute(copy.copy(node), name, ast.Load())
