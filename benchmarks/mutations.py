@@ -76,6 +76,7 @@ def _slips(body: ast.FunctionDef, labels: dict[str, str], parameters: set[str]) 
     skipped |= {id(n) for c in nodes if isinstance(c, (ast.Subscript, ast.Slice)) for n in ast.walk(c)}
     nodes = [n for n in nodes if id(n) not in skipped]
     yield Slip("sign", returned, ast.UnaryOp(ast.USub(), returned), "sign")
+    yield from _slope_slips(nodes, parameters)
     yield Slip("factor", returned, ast.BinOp(ast.Constant(2), ast.Mult(), returned), "times|twice")
     yield from _path_slips(returned)
     for node in nodes:
@@ -89,6 +90,33 @@ def _slips(body: ast.FunctionDef, labels: dict[str, str], parameters: set[str]) 
             for other in sorted(parameters - {node.id}):
                 if not other.startswith("d"):
                     yield Slip("wrong name", node, ast.Name(other, ast.Load()), "$^")
+
+
+def _slope_slips(nodes: list[ast.expr], parameters: set[str]) -> Iterator[Slip]:
+    """A slope that is left out, or that of another function; a value that is forgotten at all places."""
+    for node in nodes:
+        text = ast.unparse(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            for side, rest in ((node.left, node.right), (node.right, node.left)):
+                if "1 - " in ast.unparse(side):
+                    yield Slip("missing slope", node, rest, "factors? .* missing|times")
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and text.startswith("1 - "):
+            v = node.right.left if isinstance(node.right, ast.BinOp) else node.right
+            is_square = isinstance(node.right, ast.BinOp)
+            other = f"1 - {ast.unparse(v)}" if is_square else f"1 - {ast.unparse(v)}**2"
+            yield Slip("other slope", node, _expression(other), r"factor|times")
+            yield Slip("other slope", node, _expression(f"{ast.unparse(v)} * (1 - {ast.unparse(v)})"), r"factor|times")
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+            for c in ("2", "0.5"):
+                yield Slip(
+                    "factor inside", node.left, ast.BinOp(_expression(c), ast.Mult(), node.left), r"times|twice|½|half"
+                )
+            for name in sorted(parameters):
+                is_other = not name.startswith("d") and name not in text
+                if is_other:
+                    yield Slip(
+                        "extra factor", node, ast.BinOp(node, ast.Mult(), ast.Name(name, ast.Load())), "times|factor"
+                    )
 
 
 def _path_slips(node: ast.expr) -> Iterator[Slip]:

@@ -756,3 +756,213 @@ def test_nonscalar_result_needs_its_gradient() -> None:
         return 2 * np.ones_like(x)
 
     assert derivation(double, dx, x="N").check().wrong == ["x"]
+
+
+# Excuses
+
+
+def _center(x: Any, w: Any) -> Any:
+    xc = mg.name("xc", x - x.mean(axis=1, keepdims=True))
+    return xc * w
+
+
+def _dx_of_center(dxc):  # type: ignore[no-untyped-def]
+    return dxc - dxc.mean(axis=1, keepdims=True)
+
+
+def _dw_of_center(dout, xc):  # type: ignore[no-untyped-def]
+    return (dout * xc).sum(axis=0)
+
+
+def _dxc_plus_constant(dout, w):  # type: ignore[no-untyped-def]
+    return dout * w + 5.0
+
+
+def _dxc_plus_row(dout, w):  # type: ignore[no-untyped-def]
+    return dout * w + dout.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("dxc", [_dxc_plus_constant, _dxc_plus_row])
+def test_an_error_that_a_right_line_annihilates_is_not_excused(dxc: Line) -> None:
+    d = Derivation(_center, x="N D", w="D")
+    d.line(of="xc")(dxc)
+    d.line(of="x")(_dx_of_center)
+    d.line(of="w")(_dw_of_center)
+    report = d.check()
+    assert report.wrong == ["xc"]
+    assert any("nothing that follows sees it" in note for note in report.lines["xc"].notes)
+    with pytest.raises(ValueError, match="not proven"):
+        d.fused()
+
+
+def _two_decompositions(x: Any, w: Any) -> Any:
+    """A centering, and a square that reaches the result through q in another way than the lines say."""
+    xc = mg.name("xc", x - x.mean(axis=1, keepdims=True))
+    m = mg.name("m", xc * w)
+    q = mg.name("q", m * m * xc)
+    return q * w
+
+
+def _dq(dout, w):  # type: ignore[no-untyped-def]
+    return dout * w
+
+
+def _dm_as_if_alone(dq, m, xc):  # type: ignore[no-untyped-def]
+    return dq * m * xc  # for q = m * (w xc) xc, half of the tape's
+
+
+def _dxc_makes_up(dm, dq, m, w):  # type: ignore[no-untyped-def]
+    return 2 * dm * w + dq * m * m
+
+
+def _dxc_makes_up_and_more(dm, dq, m, w):  # type: ignore[no-untyped-def]
+    return 2 * dm * w + dq * m * m + dq.sum(axis=1, keepdims=True)
+
+
+def _dxc_makes_up_and_constant(dm, dq, m, w):  # type: ignore[no-untyped-def]
+    return 2 * dm * w + dq * m * m + 5.0
+
+
+def _dw_makes_up(dm, dout, q, xc):  # type: ignore[no-untyped-def]
+    return (2 * dm * xc + dout * q).sum(axis=0)
+
+
+@pytest.mark.parametrize(
+    ("dxc", "unseen"),
+    [(_dxc_makes_up, []), (_dxc_makes_up_and_more, ["xc"]), (_dxc_makes_up_and_constant, ["xc"])],
+)
+def test_an_excused_line_does_not_excuse_what_nothing_sees(dxc: Line, unseen: list[str]) -> None:
+    d = Derivation(_two_decompositions, x="N D", w="D")
+    for name, line in (("q", _dq), ("m", _dm_as_if_alone), ("xc", dxc), ("x", _dx_of_center), ("w", _dw_makes_up)):
+        d.line(of=name)(line)
+    report = d.check()
+    assert report.lines["m"].verdict == "other decomposition"
+    assert report.wrong == unseen
+    assert report.ok is not bool(unseen)
+
+
+# Losses, constants, cells
+
+
+def _logistic_loss(x: Any, w: Any, y: Any) -> Any:
+    p = mg.name("p", mg.sigmoid(x @ w))
+    return ((p - y) ** 2).mean()
+
+
+def _dp(p, y):  # type: ignore[no-untyped-def]
+    return 2 * (p - y) / len(y)
+
+
+def _dw_of_loss(dp, p, x):  # type: ignore[no-untyped-def]
+    return x.T @ (dp * p * (1 - p))
+
+
+def _loss_derivation(**options: Any) -> Derivation:
+    d = Derivation(_logistic_loss, x="N D", w="D", y="N", **options)
+    d.line(of="p")(_dp)
+    d.line(of="w")(_dw_of_loss)
+    return d
+
+
+def test_lines_of_a_loss_without_dout_are_right() -> None:
+    report = _loss_derivation().check()
+    assert report.ok
+    assert report.missing == ["x"]  # nobody wants the gradient of the labels
+    assert "it is 1" in str(report)
+
+
+def test_inputs_that_are_constants_are_asked_no_gradient_for() -> None:
+    d = _loss_derivation(constants=("x", "y"))
+    report = d.check(x=np.linspace(-1, 1, 28).reshape(7, 4), y=np.arange(7.0) % 2, w=(4,))
+    assert report.ok
+    assert report.missing == []
+    assert d.proven
+    with pytest.raises(TypeError, match="'z' is not a parameter"):
+        Derivation(_logistic_loss, constants=("z",))
+
+
+def test_fused_form_does_not_lose_the_gradient_of_labels() -> None:
+    d = _loss_derivation(constants="x")
+    with pytest.raises(ValueError, match=r"no line for y, .* or say constants=\('y',\)"):
+        d.fused()
+
+
+def test_cotangent_that_is_given_holds_in_all_draws() -> None:
+    d = Derivation(lambda x: mg.exp(x).sum(), x="N")
+
+    @d.line
+    def dx(dout, x):  # type: ignore[no-untyped-def]
+        return dout**2 * np.exp(x)
+
+    assert d.check(cotangent=1.0).ok
+    assert not d.check().ok
+
+
+def test_cell_that_is_run_again_replaces_its_line() -> None:
+    d = Derivation(lambda x, w: x * w, x="N", w="N")
+    for file, factor in (("<ipython-input-1>", 2), ("<ipython-input-2>", 1), ("<ipython-input-2>", 1)):
+        scope: dict[str, Any] = {"d": d}
+        exec(compile(f"@d.line\ndef dx(dout, w):\n    return {factor} * dout * w", file, "exec"), scope)
+    assert d.check().ok
+    with pytest.raises(TypeError, match="there is a line dx already"):
+        exec(compile("\n\n@d.line\ndef dx(dout, w): return dout", "<ipython-input-2>", "exec"), scope)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_of_numpy_reaches_the_user() -> None:
+    def dx(dh, w):  # type: ignore[no-untyped-def]
+        return dh * np.log(-np.abs(w)) / np.zeros_like(w)
+
+    def dw(dh, x):  # type: ignore[no-untyped-def]
+        return dh[:0].mean(axis=0)
+
+    assert of_scaled(dh, dx, dw).check().wrong == ["x", "w"]
+
+
+def test_a_repair_that_a_constant_makes_right_by_chance_is_not_told() -> None:
+    def line(dout, x):  # type: ignore[no-untyped-def]
+        return dout * x  # twice that is right
+
+    d = derivation(lambda x, rate=0.5: mg.square(x), x="N")
+    d.line(of="x")(line)
+    report = d.check()
+    assert report.lines["x"].reason == "it is ½ times the right value: the factor 2 is missing"
+    assert "rate" not in str(report.lines["x"].repair)
+
+
+def test_only_the_diagonal_of_softmax_although_its_steps_are_named() -> None:
+    def softmax(z: Any) -> Any:
+        e = mg.name("e", mg.exp(z))
+        s = mg.name("s", e.sum(axis=1, keepdims=True))
+        return mg.name("p", e / s) * 1.0
+
+    def dz(dp, p):  # type: ignore[no-untyped-def]
+        return dp * p * (1 - p)
+
+    assert derivation(softmax, dz, z="N C").check().lines["z"].reason.startswith("only the diagonal of dp/dz is there")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (lambda dout, x: dout, "it is right except where x ≤ 0, where it must be 0"),
+        (lambda dout, x: dout * np.sign(x), "it is right except where x ≤ 0"),
+        (lambda dout, x: np.where(x > 0, dout, 0) * (np.arange(len(x)) > 0)[:, None], "at the first element"),
+    ],
+)
+def test_reasons_say_where(line: Line, reason: str) -> None:
+    d = derivation(lambda x: mg.relu(x), x="N D")
+    d.line(of="x")(line)
+    assert reason in d.check().lines["x"].reason
+
+
+def test_a_triangle_is_named() -> None:
+    def forward(s: Any) -> Any:
+        return s * np.tril(np.ones(s.shape))
+
+    def ds(dout, s):  # type: ignore[no-untyped-def]
+        return dout
+
+    d = Derivation(forward, s=(4, 4))
+    d.line(ds)
+    assert d.check().lines["s"].reason == "it is right except above the diagonal, where it must be 0"

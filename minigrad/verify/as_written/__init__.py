@@ -3,7 +3,8 @@
 - forward_values: the values of the forward pass, one version for each assignment, and their gradients
 - written_lines: the lines of the backward pass, each judged with true gradients of what it uses; parts: of sums
 - replay, exact_pair: both functions run on exact arrays, and lines proven without a tolerance
-- statement: a line in which edits are tried
+- explanation, statement: why a line is wrong; a line in which edits are tried
+- unseen: errors that a later line annihilates
 - written, written_report: the check and its report
 - inputs, discover: arguments drawn from what the code says about shapes; pairs in a module
 """

@@ -244,8 +244,8 @@ class ForwardPass:
             k: np.ones(shape) if self.call.is_unit else signed(rng, shape) for k, shape in shapes.items()
         })  # fmt: skip
         self.why_differences = ""
-        # By line and name, for loops of the backward function: how many assignments earlier a value was computed than in
-        # the iteration of the same index.
+        # By line and name, for loops of the backward function: how many assignments earlier a value was computed than
+        # in the iteration of the same index.
         self.shifts: dict[tuple[int, str], int] = {}
         # By line and name, a consumer whose contribution is added elsewhere, in the next iteration.
         self.left_out: dict[tuple[int, str], str] = {}
@@ -329,7 +329,7 @@ class ForwardPass:
         return ()
 
     def without(self, version: Version, consumer: str) -> tuple[Array, dict[str, Array]]:
-        """The gradient at a version without the contribution of a consumer, in any iteration, and what it consists of."""
+        """The gradient at a version without the contributions of a consumer in all iterations, and its terms."""
         terms = self.reference.contributions[version.label]
         left = {k: t for k, t in terms.items() if k.partition("[")[0] != consumer}
         return np.asarray(self.gradient(version) - sum(t for k, t in terms.items() if k not in left)), left
@@ -448,7 +448,7 @@ class ForwardPass:
             self.method = "differences"
 
     def _labelled(self) -> Run:
-        """The run by labels: a name, with an index if it is written in a loop, or with its line if it is written often."""
+        """The run by labels: a name, with an index if it is written in a loop, or its line if there are several."""
         run = Run({}, {}, [], [], [])
         names = [v.name for v in self.plain.versions]
         for v in self.plain.versions:

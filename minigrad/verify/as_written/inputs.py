@@ -208,12 +208,11 @@ def _options(name: str, definition: ast.FunctionDef) -> dict[str, Any]:
     """The dictionary that a function reads options from, with usual values."""
     keys = []
     for node in ast.walk(definition):
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            is_read = isinstance(node.value, ast.Name) and node.value.id == name and isinstance(node.ctx, ast.Load)
-            keys += [node.slice.value] * is_read
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
-            if isinstance(node.func.value, ast.Name) and node.func.value.id == name and len(node.args) == 1:
-                keys.append(ast.literal_eval(node.args[0]))
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
+            if isinstance(node.slice, ast.Constant) and isinstance(node.ctx, ast.Load):
+                keys.append(node.slice.value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == f"{name}.get" and len(node.args) == 1:
+            keys.append(ast.literal_eval(node.args[0]))
     if not keys and not re.search(r"param|config|options", name):
         return {}
     return {key: OPTIONS[key] for key in dict.fromkeys([*keys, "mode"]) if key in OPTIONS}

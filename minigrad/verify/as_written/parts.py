@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify.as_written.forward_values import ForwardPass, Version
-from minigrad.verify.as_written.written_lines import PARTIAL, RIGHT, UNKNOWN, WRONG, Event, Outcome
+from minigrad.verify.as_written.written_lines import (
+    PARTIAL,
+    RIGHT,
+    UNKNOWN,
+    WRONG,
+    Event,
+    Outcome,
+    judged,
+    run_backward,
+)
 from minigrad.verify.derivation.reference import agree
 from minigrad.verify.pairs.gradient_names import values_named_by, without_suffix
 from minigrad.verify.pairs.instrument import Written
@@ -148,3 +157,59 @@ def _base(forward: ForwardPass, event: Event) -> Version | None:
         if versions:
             return versions[0]
     return None
+
+
+def judged_with_parts(
+    written: Written, forward: ForwardPass, names: Mapping[str, str]
+) -> tuple[Outcome, dict[int, Any]]:
+    """The outcome in which the parts of sums are judged too: a wrong part is blamed instead of the sum."""
+    outcome, overrides = judged(written, forward, names)
+    parts = parts_of(written, forward, outcome)
+    wrong: dict[int, Part] = {}
+    innocent: set[int] = set()  # parts that cannot be to blame: with what they should be, others would be wrong
+    while part := next((p for o, p in parts.items() if not p.is_right and o not in wrong and o not in innocent), None):
+        order = part.event.order
+        trial = {k: v for k, v in overrides.items() if k != part.total}
+        trial[order] = part.event.result - part.result + part.expected
+        blamed = [(e.order, e.version) for e in outcome.wrong if e.order in trial and e.order not in wrong]
+        other = run_backward(written, forward, names, trial).outcome
+        if {e.order for e in other.wrong} - {e.order for e in outcome.wrong} - {order}:
+            innocent.add(order)
+            continue
+        wrong[order] = part
+        outcome, overrides = other, trial
+        for blamed_order, version in blamed:
+            outcome.events[blamed_order].status, outcome.events[blamed_order].version = WRONG, version
+        parts = parts_of(written, forward, outcome)
+    parts = {order: part for order, part in parts.items() if order not in innocent}
+    parts |= wrong
+    for order, part in parts.items():
+        event = outcome.events[order]
+        event.status, event.version, event.label = RIGHT if part.is_right else WRONG, part.version, part.label
+        if not part.is_right:
+            event.expected = event.result - part.result + part.expected
+            terms = forward.reference.contributions[part.version.label]
+            event.contributions = {k: terms[k] for k in part.consumers}
+            if np.any(event.result != part.result):
+                event.contributions[event.path] = event.result - part.result
+    _blame_lost_sums(written, forward, outcome)
+    return outcome, overrides
+
+
+def _blame_lost_sums(written: Written, forward: ForwardPass, outcome: Outcome) -> None:
+    """Blame only the last of several lines `dw = ...` that should have been added up."""
+    by_path: dict[str, list[Event]] = {}
+    for event in outcome.events:
+        if event.site >= 0:
+            by_path.setdefault(event.path, []).append(event)
+    for path, events in by_path.items():
+        last = events[-1]
+        if len(events) < 2 or last.version is None or any(e.status != WRONG for e in events if np.any(e.result)):
+            continue
+        gradient = forward.gradient(last.version)
+        if any(e.result.shape != gradient.shape or written.sites[e.site].continues for e in events):
+            continue
+        if agree(np.asarray(sum(e.result for e in events)), gradient, forward.rtol, 1e-11 * forward.reference.scale):
+            for event in events:
+                event.status = WRONG if event.site == last.site else PARTIAL
+                event.reason = f"`{path} =` should be `{path} +=`: every step adds to it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,28 +14,18 @@ import numpy as np
 
 from minigrad.engine.primitive import value_of
 from minigrad.verify.as_written.exact_pair import prove_lines
+from minigrad.verify.as_written.explanation import Judged, explain, is_gradient_name
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, randomness
-from minigrad.verify.as_written.parts import Part, parts_of
-from minigrad.verify.as_written.right_line import Place, right_line
-from minigrad.verify.as_written.statement import line_of, names_in
-from minigrad.verify.as_written.written_lines import (
-    PARTIAL,
-    RIGHT,
-    UNKNOWN,
-    WRONG,
-    Event,
-    Outcome,
-    judged,
-    run_backward,
-)
+from minigrad.verify.as_written.parts import judged_with_parts
+from minigrad.verify.as_written.right_line import right_line
+from minigrad.verify.as_written.unseen import has_unseen_term, is_linear
+from minigrad.verify.as_written.written_lines import PARTIAL, RIGHT, UNKNOWN, WRONG, Event, Outcome, run_backward
 from minigrad.verify.as_written.written_report import WrittenLine, WrittenReport
-from minigrad.verify.derivation import diagnosis, repair
 from minigrad.verify.derivation.derivation_report import LineReport
-from minigrad.verify.derivation.named_factors import Case
-from minigrad.verify.derivation.structure import redrawn
+from minigrad.verify.derivation.structure import may_be_wanted, redrawn
 from minigrad.verify.pairs.gradient_names import values_named_by, without_suffix
 from minigrad.verify.pairs.helpers import called_pairs
-from minigrad.verify.pairs.instrument import Listener, Written
+from minigrad.verify.pairs.instrument import Listener
 from minigrad.verify.pairs.pair import Pair
 from minigrad.verify.pairs.results import given_gradients
 
@@ -46,6 +37,7 @@ def check_backward(
     backward: Any = None,
     *args: Any,
     names: Mapping[str, str] | None = None,
+    constants: Sequence[str] = (),
     cotangent: Any = None,
     seed: int = 0,
     repair_seconds: float = 0.3,
@@ -57,8 +49,8 @@ def check_backward(
 
     Nothing is changed in the functions. Each assignment of the forward function names a value, by its own local names;
     each assignment of `d<value>` in the backward function is a line (also `d_mu`, `dMu`, `grad_mu`, `mu_grad`,
-    `delta_mu`, `self.grads["mu"]`). After a wrong line the backward function goes on with the true gradient, so only the
-    wrong line is blamed.
+    `delta_mu`, `self.grads["mu"]`). After a wrong line the backward function goes on with the true gradient, so only
+    the wrong line is blamed.
 
     Args:
         forward: a function that returns its result, or several, and what the backward function needs; or an object with
@@ -68,7 +60,8 @@ def check_backward(
         *args: the forward function's arguments, with which it is called. Arrays of floating-point numbers are its
             inputs; their values are also drawn again, as a line may be right for the given values only.
         names: by the name of a gradient in the backward function, the name of the value: `{"dtmp1": "xc"}`.
-        cotangent: the upstream gradient, or a tuple of several; drawn if it is not given.
+        constants: the arguments that no gradient is asked for, and that keep their values: labels, masks.
+        cotangent: the upstream gradient, or a tuple of several, in all draws; drawn if it is not given.
         seed: of the random values.
         repair_seconds: how long to search for an edit that makes a wrong line right.
         helpers: whether to check also the pairs that the functions call (rnn_step_forward in rnn_forward), with the
@@ -77,8 +70,8 @@ def check_backward(
         **options: keyword arguments of the forward function.
 
     Returns:
-        A report: `.ok`, `.lines` with the verdict, the reason and a repair of each line, `.whole`; `print(report)` shows
-        it.
+        A report: `.ok`, `.lines` with the verdict, the reason and a repair of each line, `.whole`; `print(report)`
+        shows it.
 
     Raises:
         TypeError: the source of a function is not available, or it is not clear how to call the backward function.
@@ -98,11 +91,17 @@ def check_backward(
         >>> rng = np.random.default_rng(0)
         >>> report = mg.verify.check_backward(forward, backward, rng.normal(size=(5, 3)), rng.normal(size=(3, 4)))
         >>> report.wrong[0].path, report.wrong[0].repair
-        ('dz', '`h` should be `h**2`')
+        ('dz', '`h` should be `h ** 2`')
     """
     pair = Pair(forward) if backward is None else Pair(forward, backward)
     arguments = pair.arguments(args, options)
-    settings: dict[str, Any] = {"names": names, "seed": seed, "repair_seconds": repair_seconds, "exact": exact}
+    settings: dict[str, Any] = {
+        "names": names,
+        "seed": seed,
+        "repair_seconds": repair_seconds,
+        "exact": exact,
+        "constants": constants,
+    }
     report = check_pair(pair, arguments, cotangent=cotangent, **settings)
     if helpers:
         owner = pair.owner if pair.has_self else None
@@ -122,65 +121,78 @@ def check_pair(
     repair_seconds: float = 0.3,
     other: Mapping[str, Any] | None = None,
     exact: bool | None = None,
+    constants: Sequence[str] = (),
 ) -> WrittenReport:
     """See check_backward. `other` are arguments of other sizes, with which reasons are tried too."""
-    with np.errstate(all="ignore"):  # values that are not finite are reported
-        return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other, exact).report()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, in the functions and in edits of them
+        return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other, exact, constants).report()
 
 
 class _Check:
     """One check: two forward passes, with the given values and with others."""
 
     def __init__(
-        self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int, seconds: float,
-        other: Mapping[str, Any] | None = None, exact: bool | None = None,
+        self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int,
+        seconds: float, other: Mapping[str, Any] | None = None, exact: bool | None = None,
+        constants: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.pair, self.names, self.seconds, self.seed, self.exact = pair, names, seconds, seed, exact
+        self.constants = (constants,) if isinstance(constants, str) else tuple(constants)
         generators = [np.random.default_rng([seed, k, 78]) for k in range(4)]
         state = randomness()
         owner = pair.owner if pair.has_self else None
-        first = ForwardPass(pair, arguments, owner, state, generators[0])
-        if cotangent is not None:
-            parts = cotangent if isinstance(cotangent, tuple) else (cotangent,)
-            given = {
-                k: np.broadcast_to(np.asarray(value_of(c), float), np.shape(first.cotangents[k]))
-                for k, c in zip(first.call.outputs, parts, strict=True)
-            }
-            first = ForwardPass(pair, arguments, owner, state, generators[0], given)
-        self.first = first
-        self.second = self._redrawn(arguments, owner, state, generators[1])
+
+        def passed(values: Mapping[str, Any], rng: np.random.Generator, owner: Any = owner) -> ForwardPass:
+            forward = ForwardPass(pair, values, owner, state, rng)
+            return forward if cotangent is None else ForwardPass(
+                pair, values, owner, state, rng, _given_cotangents(forward, cotangent)
+            )  # fmt: skip
+
+        self.first = passed(arguments, generators[0])
+        self.second = self._redrawn(arguments, owner, passed, generators[1])
         self.other_sizes: ForwardPass | None = None
         with suppress(Exception):  # the user's function may refuse other sizes in any way
-            self.other_sizes = None if other is None else ForwardPass(pair, other, owner, state, generators[2])
+            self.other_sizes = None if other is None else passed(other, generators[2])
+        self.judged_other: Judged | None = None
+        self.doubled: Outcome | None = None  # with twice the upstream gradient
+        twice = {k: 2 * c for k, c in self.first.cotangents.items()}
+        self._double: Callable[[], ForwardPass] = partial(
+            ForwardPass, pair, arguments, owner, state, generators[3], twice
+        )
 
     def _redrawn(
-        self, arguments: Mapping[str, Any], owner: Any, state: Any, rng: np.random.Generator
+        self, arguments: Mapping[str, Any], owner: Any, passed: Callable[..., ForwardPass], rng: np.random.Generator
     ) -> ForwardPass | None:
         """A pass with other values of the same kind for all inputs; None if the function does not take them."""
         try:
-            other = {name: _redrawn_value(value, rng) for name, value in copy.deepcopy(dict(arguments)).items()}
+            other = {
+                name: value if name in self.constants else _redrawn_value(value, rng)
+                for name, value in copy.deepcopy(dict(arguments)).items()
+            }
             other_owner = copy.deepcopy(owner)
             if other_owner is not None:
                 vars(other_owner).update({k: _redrawn_value(v, rng) for k, v in vars(other_owner).items()})
-            return ForwardPass(self.pair, other, other_owner, state, rng)
+            return passed(other, rng, other_owner)
         except Exception:  # the user's function may refuse other values in any way
             return None
 
     def report(self) -> WrittenReport:
         """Judge the lines, look for reasons, and write the report."""
         written, first = self.pair.backward, self.first
-        outcome, overrides = _judged_with_parts(written, first, self.names)
+        outcome, overrides = judged_with_parts(written, first, self.names)
         plain = run_backward(written, first, self.names, is_judging=False)
         whole = self._whole(first, plain.outcome)
         is_right = bool(whole) and all(ok is not False for ok in whole.values()) and not plain.outcome.error
-        second = _judged_with_parts(written, self.second, self.names) if self.second is not None else None
+        second = judged_with_parts(written, self.second, self.names) if self.second is not None else None
         excused, unseen = self._excused(outcome, overrides) if is_right else (set(), set())
         lines = self._lines(outcome, overrides, second)
         if self.exact is not False:
             whole |= prove_lines(written, first, outcome, lines, self.seed, self.exact is True)
         for event, line in lines:
             if event.order in excused:
-                line.verdict = "other meaning"
+                line.verdict = line.report.kind = "other meaning"
+                line.report.repair = line.report.repaired = None
                 line.report.reason = (
                     f"the gradients that it returns are right, but this is not the gradient of {line.target} in "
                     f"{self.pair.forward.name}: another line makes up for it"
@@ -221,8 +233,22 @@ class _Check:
             returned_right = all(ok is not False for ok in self._whole(self.first, trial).values())
             before = all(ok is not False for ok in self._whole(self.first, outcome).values())
             if now_right or (returned_right and not before):
-                excused |= {event.order, *now_right}
+                if self._sees_all_of(event, outcome):
+                    excused.add(event.order)
+                excused |= {*now_right}
         return excused, {e.order for e in outcome.wrong} - excused
+
+    def _sees_all_of(self, event: Event, outcome: Outcome) -> bool:
+        """Whether all of what a line computes reaches the gradients that are returned."""
+        if self.doubled is None and not self.first.call.is_unit:
+            self.doubled = judged_with_parts(self.pair.backward, self._double(), self.names)[0]
+
+        def is_right(trial: Outcome) -> bool:
+            return all(ok is not False for ok in self._whole(self.first, trial).values())
+
+        return is_linear(event, self.doubled) and not has_unseen_term(
+            self.pair.backward, self.first, self.names, event, outcome, is_right
+        )
 
     def _whole(self, forward: ForwardPass, outcome: Outcome) -> dict[str, bool | None]:
         """For each input, whether the gradient that the function gives is right."""
@@ -233,12 +259,16 @@ class _Check:
             is_zero = not np.any(np.abs(forward.gradient(version)) > 1e-11 * forward.reference.scale)
             if version.order in given:
                 whole[version.name] = forward.is_gradient(version, np.asarray(given[version.order], float))
-            elif not is_zero and not outcome.error:
+            elif not is_zero and not outcome.error and self._may_be_wanted(version):
                 whole[version.name] = None
         return whole
 
+    def _may_be_wanted(self, version: Version) -> bool:
+        is_constant = version.name in self.constants
+        return not is_constant and may_be_wanted(version.name, version.value, self.first.call.is_unit)
+
     def _lines(
-        self, outcome: Outcome, overrides: Mapping[int, Any], second: tuple[Outcome, dict[int, Any]] | None
+        self, outcome: Outcome, overrides: Mapping[int, Any], second: Judged | None
     ) -> list[tuple[Event, WrittenLine]]:
         """The lines that could be judged, one for each site: with the first iteration in which it is wrong."""
         by_site: dict[tuple[int, str], list[Event]] = {}
@@ -254,12 +284,22 @@ class _Check:
             if wrong:
                 line.verdict = "wrong"
                 line.first_wrong = ", ".join(f"{k} = {n}" for k, n in event.index.items() if k)
-                self._explain(line, event, outcome, overrides, second)
+                samples = [(self.first, (outcome, overrides)), *self._other_samples(second)]
+                places = explain(line.report, self.pair, self.names, event, samples, self.seconds)
+                if event.expected is None and places:
+                    line.right_line = right_line(places, outcome, event)
             elif key in other and second is not None:
                 line.verdict, line.report.kind = "only here", "only here"
                 line.report.reason = "right for the given values, wrong for others"
             lines.append((event, line))
         return sorted(lines, key=lambda pair: (pair[1].line, pair[0].order))
+
+    def _other_samples(self, second: Judged | None) -> list[tuple[ForwardPass, Judged]]:
+        """The samples with other sizes and other values, with the backward function judged there."""
+        if self.other_sizes is not None and self.judged_other is None:
+            self.judged_other = judged_with_parts(self.pair.backward, self.other_sizes, self.names)
+        pairs = [(self.other_sizes, self.judged_other), (self.second, second)]
+        return [(forward, judged) for forward, judged in pairs if forward is not None and judged is not None]
 
     def _with_steps_before(self, event: Event, outcome: Outcome, start: int, end: int) -> tuple[int, str]:
         """The first line and the text of a value that is written in steps, of which any may be wrong."""
@@ -291,67 +331,6 @@ class _Check:
             line.notes.append(event.remark)
         return line
 
-    def _explain(
-        self,
-        line: WrittenLine,
-        event: Event,
-        outcome: Outcome,
-        overrides: Mapping[int, Any],
-        second: tuple[Outcome, dict[int, Any]] | None,
-    ) -> None:
-        """Fill in the reason and the repair of a wrong line."""
-        samples = [(self.first, event, overrides)]
-        if self.other_sizes is not None:
-            third = _judged_with_parts(self.pair.backward, self.other_sizes, self.names)
-            samples += self._same_line(event, self.other_sizes, third)
-        if len(samples) == 1 and second is not None and self.second is not None:
-            samples += self._same_line(event, self.second, second)
-        if not np.all(np.isfinite(event.result)):
-            line.report.kind, line.report.reason = "finite", "it has NaN or infinite elements"
-            return
-        cases, environments = [], []
-        for forward, e, over in samples:
-            assert e.version is not None
-            environment = run_backward(
-                self.pair.backward, forward, self.names, {k: v for k, v in over.items() if k != event.order},
-                capture=event.order,
-            ).captured  # fmt: skip
-            others = {k: v for k, v in environment.items() if not _is_gradient_name(k)}
-            values = {k: v for k, v in {**forward.reference.run.values, **others}.items() if _is_plain(v)}
-            environments.append(environment)
-            reference = forward.reference
-            label = e.version.label
-            cases.append(
-                Case(
-                    label, e.result, forward.gradient(e.version) if e.expected is None else e.expected,
-                    reference.contributions[label] if e.contributions is None else e.contributions,
-                    values, _sizes(forward, environment), reference,
-                )
-            )  # fmt: skip
-        if event.expected is None:
-            places = [Place(s[0], e, case.expected) for s, e, case in zip(samples, environments, cases, strict=True)]
-            line.right_line = right_line(places, outcome, event)
-        line.report.kind, line.report.reason, _ = diagnosis.common_reason(cases)
-        source = line_of(self.pair.backward, event, environments[0])
-        if source is not None:
-            expected = [case.expected for case in cases]
-            used = names_in(source.body)
-            own = [name for name in source.names if name in used]
-            found = repair.search_edit(source, own, environments, expected, self.seconds)
-            if found is not None:
-                line.report.repair, line.report.repaired = found
-
-    def _same_line(
-        self, event: Event, forward: ForwardPass, judged_there: tuple[Outcome, dict[int, Any]]
-    ) -> list[tuple[ForwardPass, Event, Mapping[int, Any]]]:
-        """The same wrong line in another sample, where it is wrong for the first time there."""
-        outcome, overrides = judged_there
-        for other in outcome.wrong:
-            is_same = (other.site, other.path) == (event.site, event.path) and other.version is not None
-            if is_same and (other.expected is None) == (event.expected is None):
-                return [(forward, other, overrides)]
-        return []
-
     def _unnamed(self, outcome: Outcome) -> list[tuple[int, str, str]]:
         """The lines that could not be judged, each with the reason."""
         found: dict[str, tuple[int, str, str]] = {}
@@ -360,7 +339,7 @@ class _Check:
             if event.status != UNKNOWN or event.site < 0 or event.path in judged_paths or event.path in found:
                 continue
             site = self.pair.backward.sites[event.site]
-            if not _is_gradient_name(event.path):
+            if not is_gradient_name(event.path):
                 continue
             found[event.path] = (site.lines[0], event.path, self._why_unknown(event))
         return sorted(found.values())
@@ -377,42 +356,12 @@ class _Check:
         return f"{self.pair.forward.name} has no value of this name; names={{{name!r}: ...}} says which it is"
 
 
-def _judged_with_parts(
-    written: Written, forward: ForwardPass, names: Mapping[str, str]
-) -> tuple[Outcome, dict[int, Any]]:
-    """The outcome in which the parts of sums are judged too: a wrong part is blamed instead of the sum."""
-    outcome, overrides = judged(written, forward, names)
-    parts = parts_of(written, forward, outcome)
-    wrong: dict[int, Part] = {}
-    while part := next((p for p in parts.values() if not p.is_right and p.event.order not in wrong), None):
-        wrong[part.event.order] = part
-        overrides = {k: v for k, v in overrides.items() if k != part.total}
-        overrides[part.event.order] = part.event.result - part.result + part.expected
-        blamed = [(e.order, e.version) for e in outcome.wrong if e.order in overrides and e.order not in wrong]
-        outcome = run_backward(written, forward, names, overrides).outcome
-        for order, version in blamed:
-            outcome.events[order].status, outcome.events[order].version = WRONG, version
-        parts = parts_of(written, forward, outcome)
-    parts |= wrong
-    for order, part in parts.items():
-        event = outcome.events[order]
-        event.status, event.version, event.label = RIGHT if part.is_right else WRONG, part.version, part.label
-        if not part.is_right:
-            event.expected = event.result - part.result + part.expected
-            terms = forward.reference.contributions[part.version.label]
-            event.contributions = {k: terms[k] for k in part.consumers}
-            if np.any(event.result != part.result):
-                event.contributions[event.path] = event.result - part.result
-    return outcome, overrides
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value can be a factor: a number, or an array of numbers."""
-    return isinstance(value, (int, float, np.number)) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
-
-
-def _is_gradient_name(path: str) -> bool:
-    return next(values_named_by(path), None) is not None
+def _given_cotangents(forward: ForwardPass, cotangent: Any) -> dict[int, Array]:
+    parts = cotangent if isinstance(cotangent, tuple) else (cotangent,)
+    return {
+        k: np.broadcast_to(np.asarray(value_of(c), float), np.shape(forward.cotangents[k]))
+        for k, c in zip(forward.call.outputs, parts, strict=True)
+    }
 
 
 def _redrawn_value(value: Any, rng: np.random.Generator) -> Any:
@@ -423,21 +372,3 @@ def _redrawn_value(value: Any, rng: np.random.Generator) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_redrawn_value(v, rng) for v in value)
     return value
-
-
-def _sizes(forward: ForwardPass, environment: Mapping[str, Any]) -> dict[str, float]:
-    """The sizes of axes, by the names that the functions use for them, the backward function's first, or "x.shape[0]"."""
-    sizes: dict[str, float] = {}
-    for name, value in [*environment.items(), *forward.plain.by_name.items()]:
-        is_size = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 1
-        if is_size and name.isidentifier() and float(value) not in sizes.values():
-            sizes[name] = float(value)
-    for version in forward.inputs():
-        for axis, n in enumerate(version.value.shape):
-            if n > 1 and float(n) not in sizes.values():
-                sizes[f"{version.name}.shape[{axis}]"] = float(n)
-    return sizes
-
-
-Function = Callable[..., Any]
-_ = (Sequence, Version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,10 +27,12 @@ Array = Any
 class WrittenDerivation:
     """A forward and a backward function, checked as they are. Made by `Derivation.from_functions`."""
 
-    def __init__(self, pair: Pair, shapes: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    def __init__(
+        self, pair: Pair, shapes: Mapping[str, Any], names: Mapping[str, str], constants: Sequence[str] = ()
+    ) -> None:
         self.pair, self.names = pair, names
         self.name = pair.name
-        self.forward = Forward(pair.forward.function, shapes)
+        self.forward = Forward(pair.forward.function, shapes, constants)
         self.report: WrittenReport | None = None
 
     def check(
@@ -66,7 +68,7 @@ class WrittenDerivation:
             assumptions = assumed.assumptions
         report = check_pair(
             self.pair, arguments, other=other, names=self.names, cotangent=cotangent, seed=seed,
-            repair_seconds=repair_seconds, exact=exact,
+            repair_seconds=repair_seconds, exact=exact, constants=self.forward.kept,
         )  # fmt: skip
         report.assumptions = assumptions + report.assumptions
         self.report = report
@@ -128,14 +130,16 @@ class WrittenDerivation:
 
 
 def from_functions(
-    _: type, /, forward: Any, backward: Any = None, *, names: Mapping[str, str] | None = None, **shapes: Any
-) -> WrittenDerivation:
+    _: type, /, forward: Any, backward: Any = None, *, names: Mapping[str, str] | None = None,
+    constants: Sequence[str] = (), **shapes: Any,
+) -> WrittenDerivation:  # fmt: skip
     """A derivation from a plain forward and backward function, in which nothing is changed.
 
     Args:
         forward: a function, or an object with the methods `forward` and `backward`.
         backward: a function of the upstream gradient and of what the forward function returned with its result.
         names: by the name of a gradient in the backward function, the name of the value.
+        constants: see Derivation.
         **shapes: for each input, as in Derivation. Those that are not given are found in the code and its docstring.
 
     Returns:
@@ -158,7 +162,9 @@ def from_functions(
         >>> d.check().ok
         True
     """
-    return WrittenDerivation(Pair(forward) if backward is None else Pair(forward, backward), shapes, names or {})
+    return WrittenDerivation(
+        Pair(forward) if backward is None else Pair(forward, backward), shapes, names or {}, constants
+    )
 
 
 # The class is defined before what checks pairs, which uses its parts; so the constructor is bound here.

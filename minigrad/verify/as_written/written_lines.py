@@ -7,7 +7,8 @@ at the forward function's values: by its name first; if a name is used for sever
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import types
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from minigrad.verify.pairs.pair import is_number
 
 Array = Any
 RIGHT, WRONG, UNKNOWN, PARTIAL = "right", "wrong", "unknown", "partial"
+MOST_RUNS = 400  # of a statement, before which the local variables are kept
 TRIALS = 60  # runs in search of the line to blame
 
 
@@ -39,6 +41,7 @@ class Event:
             continued later).
         version: the value whose gradient it is, or should be.
         remark: what the report should say about a right line.
+        reason: why a line is wrong, if that is known.
     """
 
     order: int
@@ -49,6 +52,7 @@ class Event:
     status: str = UNKNOWN
     version: Version | None = None
     remark: str = ""
+    reason: str = ""
     candidates: list[Version] = field(default_factory=list)
     expected: Array = None  # what it should be, if that is not the gradient of the version but a part of it
     label: str = ""  # of what it is the gradient of
@@ -80,7 +84,8 @@ class Judge(Listener):
         names: by name of a gradient, the name of its value.
         overrides: by the number of an event, the array with which to go on; None for what the function has computed.
         is_judging: whether to go on with the true gradient instead of a wrong one.
-        capture: the number of an event, before whose statement the local variables are kept.
+        capture: the number of an event, before whose statement the local variables are kept; if it is an array that a
+            loop has added up, before all runs of that statement.
         is_strict: whether a gradient of another shape than its value, with the right elements, is wrong.
     """
 
@@ -92,16 +97,22 @@ class Judge(Listener):
         self.overrides, self.is_judging, self.capture, self.is_strict = overrides, is_judging, capture, is_strict
         self.outcome = Outcome()
         self.upstream = set(forward.call.cotangents)
-        self.captured: dict[str, Any] = {}
-        self._locals: dict[str, Any] = {}
+        self.captured: list[dict[str, Any]] = []
+        self.captured_sites: set[int] = set()  # whose statement is captured; that before the event if none is said
         self._right: set[str] = set()
+        self._right_for_own: set[tuple[int, str]] = set()  # sites and paths
         self._counts: dict[tuple[int, str], int] = {}
 
     def before(self, number: int) -> None:
         """Keep the local variables, if this is the statement of the event to capture."""
-        if self.capture is not None and len(self.outcome.events) <= self.capture:
-            self._locals = copy.deepcopy({k: v for k, v in caller().f_locals.items() if k != "self"})
-            self._locals |= {"self": caller().f_locals["self"]} if "self" in caller().f_locals else {}
+        if self.capture is None or len(self.outcome.events) > self.capture:
+            return
+        if not self.captured_sites:
+            self.captured.clear()
+        elif number not in self.captured_sites:
+            return
+        if len(self.captured) < MOST_RUNS:
+            self.captured.append(_copied(caller().f_locals))
 
     def wrote(self, number: int, value: Any) -> Any:
         """Judge a value."""
@@ -146,8 +157,6 @@ class Judge(Listener):
         result = np.array(value, dtype=float)
         event = Event(len(self.outcome.events), site, path, index, result)
         self.outcome.events.append(event)
-        if event.order == self.capture:
-            self.captured = self._locals
         event.candidates = self._candidates(event)
         if not is_complete and index and event.candidates and self.written.sites[max(site, 0)].continues:
             event.status = PARTIAL
@@ -177,6 +186,7 @@ class Judge(Listener):
         event.version = next((v for v in own if forward.is_gradient(v, event.result)), None)
         if event.version is not None:
             event.status = RIGHT
+            self._right_for_own.add((event.site, event.path))
             if sum(v.name == event.version.name and v.index == event.version.index for v in forward.plain.versions) > 1:
                 event.remark = f"the gradient of {event.version.label}"
             return
@@ -187,7 +197,9 @@ class Judge(Listener):
                 return
         if (own and (self._is_reused(event) or event.path in self.upstream)) or not own:
             other = forward.equal_to(event.result)
-            if other is not None:
+            # In another iteration of a loop, a name stands for the same value, and not for a part of its gradient.
+            is_part = other is not None and other.is_part and (event.site, event.path) in self._right_for_own
+            if other is not None and not is_part:
                 event.status, event.version = RIGHT, other
                 event.remark = f"the gradient of {other.label}"
                 return
@@ -283,10 +295,11 @@ def _like(value: Any, other: Array) -> Any:
 
 def run_backward(
     written: Written, forward: ForwardPass, names: Mapping[str, str], overrides: Mapping[int, Any] | None = None,
-    is_judging: bool = True, capture: int | None = None, is_strict: bool = False,
+    is_judging: bool = True, capture: int | None = None, is_strict: bool = False, captured_sites: Collection[int] = (),
 ) -> Judge:  # fmt: skip
     """Run the backward function once and judge what it computes."""
     judge = Judge(written, forward, names, overrides or {}, is_judging, capture, is_strict)
+    judge.captured_sites = set(captured_sites)
     owner, arguments = forward.backward_arguments()
     first = (owner,) if forward.pair.backward_has_self else ()
     judge.outcome.owner = owner
@@ -382,7 +395,7 @@ def _shifted(
 
 
 def _meanings(forward: ForwardPass, outcome: Outcome, key: tuple[int, str]) -> list[tuple[int, str | None]]:
-    """What a line in a loop may compute: by how many assignments earlier, and without the contribution of which consumer."""
+    """What a line in a loop may compute: how many assignments earlier, and without which consumer's contribution."""
     consumers: dict[str, None] = {}
     if len(forward.plain.versions) <= VERSIONS and forward.method == "tape":
         for event in outcome.wrong:
@@ -444,6 +457,8 @@ def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) ->
     found: dict[tuple[int, str, str, int], tuple[Event, Suspect]] = {}
     targets = {e.version.name for e in wrong if e.version is not None}
     for event in outcome.events[: wrong[-1].order]:
+        if event.status == RIGHT:  # perhaps a step is missing: a later value of the same name is not reached
+            found |= _steps_further(forward, event)
         if event.status not in (UNKNOWN, PARTIAL):
             continue
         is_value = next(values_named_by(event.path), None) is None
@@ -451,8 +466,10 @@ def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) ->
             continue
         name = event.path.rpartition(".")[2]
         whole = set(values_named_by(without_suffix(name))) if without_suffix(name) != name else set()
-        for version in forward.plain.versions:
-            is_own = version in event.candidates
+        orders = {v.order for v in event.candidates}
+        others = [v for v in forward.plain.versions if v.order not in orders]
+        for version in [*event.candidates, *others]:  # of its own values, the last one first
+            is_own = version.order in orders
             if version.value.shape != event.result.shape or (not is_value and version.line == 0):
                 continue
             if (version.name in targets or squeeze(version.name) in whole) and not is_own and not is_value:
@@ -462,7 +479,35 @@ def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) ->
             if is_value or np.any(forward.gradient(version)):
                 key = (event.site, event.path, version.name, version.line)
                 found.setdefault(key, (event, Suspect(version, is_value)))
-    return sorted(found.values(), key=lambda pair: (pair[1].version not in pair[0].candidates, pair[1].is_value))
+    return sorted(
+        found.values(),
+        key=lambda pair: (pair[0].status == RIGHT, pair[1].version not in pair[0].candidates, pair[1].is_value),
+    )
+
+
+def _steps_further(forward: ForwardPass, event: Event) -> dict[tuple[int, str, str, int], tuple[Event, Suspect]]:
+    """The values of the same name that a right line may have to reach, before the one whose gradient it is."""
+    assert event.version is not None
+    return {
+        (event.site, event.path, v.name, v.line): (event, Suspect(v, False))
+        for v in event.candidates
+        if v.order < event.version.order and v.index == event.version.index and v.value.shape == event.result.shape
+        and v.line and np.any(forward.gradient(v) != forward.gradient(event.version))
+    }  # fmt: skip
+
+
+def _copied(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Local variables as they are now; what cannot be copied as it is."""
+    copied, memo = {}, {}  # type: dict[str, Any], dict[int, Any]
+    for name, value in names.items():
+        if isinstance(value, types.ModuleType) or callable(value):
+            copied[name] = value
+            continue
+        try:
+            copied[name] = copy.deepcopy(value, memo)
+        except Exception:  # objects of the user may refuse to be copied in any way
+            copied[name] = value
+    return copied
 
 
 Function = Callable[..., Any]

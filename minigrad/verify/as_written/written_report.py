@@ -75,8 +75,8 @@ class WrittenReport(Report):
 
     Attributes:
         name: of the backward function.
-        whole: by input of the forward function, whether the gradient that the backward function returns or stores for it
-            is right; None if it gives none.
+        whole: by input of the forward function, whether the gradient that the backward function returns or stores for
+            it is right; None if it gives none.
         lines: the lines whose value has a name, in the order of the file.
         unnamed: lines that could not be judged, with the reason: `(line, path, reason)`.
         method: "tape" or "differences": where the true gradients come from.
@@ -123,8 +123,8 @@ class WrittenReport(Report):
         """The share of right lines and right whole gradients, weighted: 1.0 if everything is right.
 
         Args:
-            weights: by the name of a value ("var") or by "whole"; 1 for those that are not named. A wrong line costs its
-                own weight only, as all others are judged with the true gradients of what they use.
+            weights: by the name of a value ("var") or by "whole"; 1 for those that are not named. A wrong line costs
+                its own weight only, as all others are judged with the true gradients of what they use.
         """
         weights = weights or {}
         # One entry for each value: that of its last line.

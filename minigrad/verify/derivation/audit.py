@@ -171,7 +171,7 @@ def _line_errors(derivation: BackwardPass, sample: Sample) -> Iterator[Error]:
         except (OSError, TypeError, SyntaxError):
             continue
         for old, new in _parts_left_out(source.body):
-            with source.edited(old, new) as function:
+            with source.edited(new, old) as function:
                 if function is not None:
                     what = f"`{ast.unparse(new)}` for `{ast.unparse(old)}`"
                     yield Error(f"d{t}", what, _replaced(t, function, names))

@@ -72,7 +72,7 @@ class BackwardPass:
                     "without defaults"
                 )
             parameters.append(p.name)
-        if target in self.lines:
+        if target in self.lines and not _is_defined_again(self.lines[target].function, function):
             raise TypeError(f"{self.name}: there is a line {name} already")
         line = Line(target, function, tuple(parameters))
         if self._names is None and all(k in self.forward.shapes for k in self.forward.inputs):
@@ -174,14 +174,33 @@ class BackwardPass:
                 using.add(t)
         return using
 
-    def chained(self, sample: Sample) -> dict[str, Array]:
-        """The results of the lines, each computed from those of the others; without lines that cannot run."""
+    def chained(self, sample: Sample, replaced: Line | None = None, true: Collection[str] = ()) -> dict[str, Array]:
+        """The results of the lines, each computed from those of the others; without lines that cannot run.
+
+        Args:
+            sample: the values.
+            replaced: a line that takes the place of the one with its target.
+            true: targets of lines instead of whose results the others get the true gradients.
+        """
         names = sample.names()
         results: dict[str, Array] = {}
         for t in self.order():
-            line = self.lines[t]
+            line = replaced if replaced is not None and replaced.target == t else self.lines[t]
+            if t in true:
+                results[t] = names[f"d{t}"]
+                continue
             if any(k in self.lines and k not in results for k in line.gradients):
                 continue
             with suppress(CannotRun):
                 results[t] = names[f"d{t}"] = self.evaluate(line, names)
         return results
+
+
+def _is_defined_again(old: Callable[..., Any], new: Callable[..., Any]) -> bool:
+    """Whether a function is another state of one defined before: a cell was run again, a file reloaded."""
+    if old is new or not (inspect.isfunction(old) and inspect.isfunction(new)) or old.__name__ != new.__name__:
+        return False
+    files = [f.__code__.co_filename for f in (old, new)]
+    if files[0] == files[1]:
+        return old.__code__.co_firstlineno == new.__code__.co_firstlineno
+    return all(file.startswith("<") or "ipykernel" in file for file in files)  # cells: each run has a file of its own

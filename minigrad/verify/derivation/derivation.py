@@ -6,7 +6,8 @@ all lines that follow. The lines are also evaluated as a chain, each with the re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, overload
 
 import numpy as np
@@ -16,11 +17,13 @@ from minigrad.verify.derivation.audit import AuditReport, audit
 from minigrad.verify.derivation.backward_pass import BackwardPass
 from minigrad.verify.derivation.derivation_report import DerivationReport
 from minigrad.verify.derivation.exact_check import prove_lines
+from minigrad.verify.derivation.excuses import excuse_other_decompositions
 from minigrad.verify.derivation.forward import Forward
 from minigrad.verify.derivation.reference import confirm
 from minigrad.verify.derivation.sample import draw_other_sizes, draw_sample, redraw
+from minigrad.verify.derivation.structure import may_be_wanted
 from minigrad.verify.derivation.to_primitive import to_primitive
-from minigrad.verify.derivation.verdicts import excuse_other_decompositions, judge
+from minigrad.verify.derivation.verdicts import judge
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +37,7 @@ class Derivation(BackwardPass):
         **shapes: for each input, the shape from which values are drawn: "N D" (sizes are chosen, pairwise coprime, so
             that a wrong factor shows which size it comes from), a tuple of ints, an array, or a function of a
             Generator. Inputs without one must be given in each check.
+        constants: inputs that no gradient is asked for, and that keep their values in all draws: labels, masks.
 
     A line is a function called d<name>, for an input or a named value. Its parameters are values by name and gradients
     as d<name>; `dout` is the gradient of the result (`dout0`, `dout1`, ... of several). If the result is a single
@@ -61,9 +65,10 @@ class Derivation(BackwardPass):
     # A derivation from a plain forward and backward function; see as_written/written_derivation.py.
     from_functions: ClassVar[Any]
 
-    def __init__(self, forward: Callable[..., Any], **shapes: Any) -> None:
-        super().__init__(Forward(forward, shapes))
+    def __init__(self, forward: Callable[..., Any], *, constants: Sequence[str] = (), **shapes: Any) -> None:
+        super().__init__(Forward(forward, shapes, constants))
         self.proven = False
+        self.lacking: list[str] = []  # inputs whose gradient a fused form would lose
 
     @overload
     def line(self, function: F) -> F: ...
@@ -93,7 +98,7 @@ class Derivation(BackwardPass):
         Args:
             seed: of the random values.
             rtol: how far an element may be off, relative to its size and to 1e-3 of the largest one.
-            cotangent: of the result; drawn, of both signs, if it is not given.
+            cotangent: of the result, in all draws; drawn, of both signs, if it is not given.
             repair_seconds: how long to search for an edit that makes a wrong line right.
             exact: whether lines that are right by floats are proven without a tolerance too, on exact arrays: None, if
                 the inputs have at most 50,000 elements; True, always; False, never. Where that is impossible the report
@@ -110,6 +115,19 @@ class Derivation(BackwardPass):
         """
         if not self.lines:
             raise ValueError(f"{self.name}: no lines to check; add one with @derivation.line")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, in the functions and in edits of lines
+            return self._checked(seed, rtol, cotangent, repair_seconds, inputs, exact)
+
+    def _checked(
+        self,
+        seed: int,
+        rtol: float,
+        cotangent: Any,
+        repair_seconds: float,
+        inputs: Mapping[str, Any],
+        exact: bool | None,
+    ) -> DerivationReport:
         self._decide_on_unit(inputs)
         generators = (np.random.default_rng([seed, k, 77]) for k in range(4))
         first = draw_sample(self.forward, inputs, next(generators), cotangent)
@@ -118,16 +136,17 @@ class Derivation(BackwardPass):
         for line in self.lines.values():
             self.check_names(line)
         slopes = confirm(self.forward, first.arguments, first.reference, next(generators))
-        given = [k for k in self.forward.fixed(inputs) if k in run.inputs]
+        given = [k for k in self.forward.fixed(inputs) if k in run.inputs and k not in self.forward.kept]
         if given:
-            second = redraw(self.forward, first, given, next(generators))
+            second = redraw(self.forward, first, given, next(generators), cotangent)
         else:
-            second = draw_sample(self.forward, inputs, next(generators))
+            kept = {k: first.arguments[k] for k in self.forward.kept}
+            second = draw_sample(self.forward, {**inputs, **kept}, next(generators), cotangent)
         reports = {t: judge(self, line, (first, second), given, rtol) for t, line in self.lines.items()}
         chained = self.chained(first)
         for t, line_report in reports.items():
             line_report.chained_ok = t in chained and first.reference.is_gradient(t, chained[t], rtol)
-        excuse_other_decompositions(self, reports, second, rtol)
+        excuse_other_decompositions(self, reports, (first, second), rtol)
         if exact is not False:
             prove_lines(self, reports, first, inputs, seed, exact is True)
         wrong = [
@@ -135,13 +154,15 @@ class Derivation(BackwardPass):
             for t, line_report in reports.items()
             if line_report.verdict in ("wrong", "only here") and line_report.kind != "exact"
         ]
-        other = (draw_other_sizes(self.forward, next(generators)) if wrong else None) or second
+        other = (draw_other_sizes(self.forward, next(generators), inputs, cotangent) if wrong else None) or second
         for t in wrong:
             reports[t].slope = slopes.get(t)
             diagnosis.explain(self, reports[t], first, other, seconds=repair_seconds)
-        missing = [t for t in run.inputs if t not in reports]
+        lacking = [t for t in run.inputs if t not in reports and t not in self.forward.kept]
+        missing = [t for t in lacking if may_be_wanted(t, run.values[t], self.forward.is_unit)]
         report = DerivationReport(self, reports, run.labels, missing, self.forward.is_unit)
-        self.proven = report.ok and not missing
+        self.proven = report.ok and not lacking
+        self.lacking = lacking
         return report
 
     def audit(
@@ -192,10 +213,10 @@ class Derivation(BackwardPass):
             report = self.check()
             if not report.ok:
                 raise ValueError(f"{self.name} is not proven, so it cannot be fused:\n{report}")
-            if report.missing:
+            if self.lacking:
                 raise ValueError(
-                    f"{self.name} has no line for {', '.join(report.missing)}, whose gradient would be lost; add "
-                    f"d{report.missing[0]}"
+                    f"{self.name} has no line for {', '.join(self.lacking)}, whose gradient would be lost; add "
+                    f"d{self.lacking[0]}, or say constants=({self.lacking[0]!r},) if none is wanted"
                 )
         return to_primitive(self)
 

@@ -28,12 +28,15 @@ from minigrad.verify.derivation.named_factors import (
     factors,
     number_names,
     power_text,
+    times_text,
     times_value,
 )
-from minigrad.verify.derivation.reference import ROUNDING, diagonal_contribution
+from minigrad.verify.derivation.places import places
+from minigrad.verify.derivation.reference import ROUNDING, contributions_through, diagonal_contribution
 from minigrad.verify.derivation.sample import Sample
 
 Array = Any
+MOST_FACTORS = 120  # that are tried in pairs, the line's own first
 
 
 def explain(derivation: BackwardPass, report: LineReport, first: Sample, second: Sample, *, seconds: float) -> None:
@@ -59,21 +62,44 @@ def _cases(derivation: BackwardPass, line: Line, report: LineReport, first: Samp
             continue
         expected = report.expected if is_random else reference.gradients[line.target]
         contributions = {} if is_random else reference.contributions[line.target]
-        cases.append(Case(line.target, result, expected, contributions, reference.run.values, sample.sizes, reference))
+        used = line.upstream(reference)
+        if contributions and used and not set(used) <= set(contributions):
+            contributions = contributions_through(reference, line.target, used) or contributions
+        values = {k: reference.run.values[k] for k in line.parameters if k in reference.run.values}
+        values |= reference.run.values
+        cases.append(Case(line.target, result, expected, contributions, values, sample.sizes, reference))
     return cases
 
 
 def common_reason(cases: Sequence[Case]) -> Reason:
-    """The first explanation that gives the same reason in every sample, and only one."""
+    """The first explanation that gives the same reason in every sample, and only one.
+
+    If the samples have other values and other sizes, several names for one reason are equal by construction, as `scale`
+    and 1/√D: the first one counts.
+    """
+    with np.errstate(all="ignore"):
+        return _common_reason(cases)
+
+
+def _common_reason(cases: Sequence[Case]) -> Reason:
     unnamed = []
-    for explain_case in (_shape, _zero, _number, _value, _paths, _path_times_value, _two_factors, _diagonal, _where):
+    differ = len(cases) > 1 and _have_other_sizes(cases)
+    for explain_case in EXPLANATIONS:
+        if explain_case is _two_factors and not differ and len(cases) > 1:
+            continue  # with the sizes of one sample, two factors explain too much
         by_case = [dict.fromkeys(explain_case(case)) for case in cases]
         common = [reason for reason in by_case[0] if all(reason in other for other in by_case[1:])] if by_case else []
         named = [reason for reason in common if not reason.is_unnamed]
-        if len(named) == 1:
+        if len(named) == 1 or (named and (differ or named[0].kind == "place")):
             return named[0]
         unnamed += [reason for reason in common if reason.is_unnamed]
     return unnamed[0] if unnamed else Reason("unexplained", "it differs from the tape")
+
+
+def _have_other_sizes(cases: Sequence[Case]) -> bool:
+    """Whether every size is another one in one of the samples."""
+    first = cases[0].sizes
+    return bool(first) and all(any(case.sizes.get(k) != n for case in cases[1:]) for k, n in first.items())
 
 
 def _shape(case: Case) -> Iterator[Reason]:
@@ -127,7 +153,8 @@ def _number(case: Case) -> Iterator[Reason]:
         yield Reason("factor", "the sign is wrong")
     else:
         for text, is_unnamed in number_names(case, factor):
-            yield Reason("factor", f"it is {text} times the right value", is_unnamed)
+            sentence = f"it is {text} times the right value" if is_unnamed else times_text(case, text)
+            yield Reason("factor", sentence, is_unnamed)
 
 
 def _value(case: Case) -> Iterator[Reason]:
@@ -193,7 +220,8 @@ def _two_factors(case: Case) -> Iterator[Reason]:
     for where, (result, expected) in parts.items():
         if case.equal(result, 0 * expected):
             continue
-        named = [(label, f) for label, f in factors(case, expected.shape) if not np.any(f == 0)]
+        usable = ((label, f) for label, f in factors(case, expected.shape) if not np.any(f == 0))
+        named = list(itertools.islice(usable, MOST_FACTORS))
         for label, f in named:
             for text in _named_numbers(case, constant_ratio(case, expected, result * f)):
                 yield Reason("value", f"{where}the factors {text} and {label} are missing")
@@ -221,7 +249,9 @@ def _diagonal(case: Case) -> Iterator[Reason]:
     """A function that mixes elements is treated as an elementwise one."""
     for k, contribution in case.contributions.items():
         own = (
-            diagonal_contribution(case.reference, k, case.target) if case.result.shape == case.expected.shape else None
+            diagonal_contribution(case.reference, k, case.target, list(case.contributions))
+            if case.result.shape == case.expected.shape
+            else None
         )
         if own is not None and case.equal(case.result, case.expected - contribution + own):
             yield Reason(
@@ -240,3 +270,9 @@ def _where(case: Case) -> Iterator[Reason]:
     reaching = [k for k, elements in reached.items() if np.any(elements & differs)]
     if len(reaching) == 1 and not np.any(differs & ~reached[reaching[0]]):
         yield Reason("place", f"it differs only where the path through {case.label(reaching[0])} arrives")
+
+
+# The simple ones first.
+EXPLANATIONS = (
+    _shape, _zero, _number, _value, _paths, _path_times_value, places, _two_factors, _diagonal, _where,
+)  # fmt: skip

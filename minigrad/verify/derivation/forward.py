@@ -8,7 +8,7 @@ before the call of `mg.name` uses the same node.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,10 +49,12 @@ class Forward:
         function: with parameters for inputs, and parameters with a default for constants.
         shapes: by input: text, "N D" for two axes whose sizes are chosen here; a tuple of ints; an array; or a function
             of a Generator, which returns the input. None is needed if arrays are given in every check.
+        kept: the inputs that no gradient is asked for, and that keep their values.
     """
 
-    def __init__(self, function: Callable[..., Any], shapes: Mapping[str, Any]) -> None:
+    def __init__(self, function: Callable[..., Any], shapes: Mapping[str, Any], kept: Sequence[str] = ()) -> None:
         self.function = function
+        self.kept = (kept,) if isinstance(kept, str) else tuple(kept)
         self.is_unit = False  # whether the result is a loss, whose own gradient dL/dL is 1
         self.name = getattr(function, "__name__", "forward")
         self.inputs: list[str] = []
@@ -67,7 +69,7 @@ class Forward:
                 self.inputs.append(p.name)
             else:
                 self.constants[p.name] = p.default
-        unknown = [name for name in shapes if name not in self.inputs and name not in self.constants]
+        unknown = [name for name in [*shapes, *self.kept] if name not in self.inputs and name not in self.constants]
         if unknown:
             raise TypeError(
                 f"Derivation({self.name}): {unknown[0]!r} is not a parameter; {self.name} has "

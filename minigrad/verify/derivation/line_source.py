@@ -6,9 +6,11 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 
 class LineSource:
@@ -41,14 +43,38 @@ class LineSource:
         return cls(parse_line(function), names, {**function.__globals__, **closure.nonlocals})
 
     @contextmanager
-    def edited(self, old: ast.expr, new: ast.expr) -> Iterator[Callable[..., Any] | None]:
-        """The function with one expression replaced, within a block; None if it does not compile."""
-        replace = self._setters[id(old)]
-        replace(ast.fix_missing_locations(ast.copy_location(new, old)))
+    def edited(self, new: ast.expr, *old: ast.expr) -> Iterator[Callable[..., Any] | None]:
+        """The function with expressions replaced by another, within a block; None if it does not compile."""
+        for node in old:
+            self._setters[id(node)](ast.fix_missing_locations(ast.copy_location(new, node)))
         try:
             yield _compiled(self._tree, self.body.name, self._scope)
         finally:
-            replace(old)
+            for node in old:
+                self._setters[id(node)](node)
+
+    def text(self) -> str:
+        """The line as it stands now."""
+        return ast.unparse(ast.Module(self.body.body, []))
+
+    def result(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+        """What an edited function computes with values by name; None if it raises an error."""
+        try:
+            with np.errstate(all="ignore"):
+                return function(*(values[name] for name in self.names))
+        except Exception:  # an edited line may raise anything
+            return None
+
+    def values_of(self, atoms: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of expressions that only read a value."""
+        known = {}
+        for name in atoms:
+            if name in values:
+                known[name] = values[name]
+            else:
+                with suppress(Exception):  # an item that is not there
+                    known[name] = eval(name, {}, dict(values))
+        return known
 
 
 def parse_line(function: Callable[..., Any]) -> ast.Module:

@@ -64,13 +64,32 @@ def constant_ratio(case: Case, a: Array, b: Array) -> float | None:
 SIMPLE_NUMBERS = {"2": 2.0, "½": 0.5, "3/2": 1.5, "⅔": 2 / 3, "3": 3.0, "⅓": 1 / 3, "4": 4.0, "¼": 0.25}
 
 
+MISSING = {"½": "2", "⅓": "3", "¼": "4"}
+
+
 def number_names(case: Case, factor: float) -> Iterator[tuple[str, bool]]:
-    """Texts for a number, and whether they have no name: simple numbers, sizes of axes, and last the number itself."""
+    """Texts for a number, and whether they have no name: simple numbers, values, sizes, and last the number itself."""
     sign, absolute = ("-", -factor) if factor < 0 else ("", factor)
-    for text, number in itertools.chain(SIMPLE_NUMBERS.items(), _numbers_of_sizes(case.sizes)):
+    for text, number in itertools.chain(SIMPLE_NUMBERS.items(), _values(case), _numbers_of_sizes(case.sizes)):
         if math.isclose(number, absolute, rel_tol=1e-7):
             yield sign + text, False
-    yield f"{factor:.6g}", True
+    simple = next((text for text, n in SIMPLE_NUMBERS.items() if math.isclose(n, absolute, rel_tol=1e-7)), "")
+    yield sign + simple if simple else f"{factor:.6g}", True
+
+
+def _values(case: Case) -> Iterator[tuple[str, float]]:
+    """Values that are one number, and 1 divided by them, by their names."""
+    for name, value in case.values.items():
+        if np.ndim(value) == 0 and np.asarray(value).dtype.kind == "f" and value not in (0, 1):
+            yield case.label(name), float(value)
+            yield f"1/{case.label(name)}", 1 / float(value)
+
+
+def times_text(case: Case, text: str) -> str:
+    """The sentence for a result that is a number, with its text, times the right one."""
+    missing = MISSING.get(text, text[2:] if text.startswith("1/") else "")
+    is_name = missing.isdigit() or (missing.isidentifier() and missing not in case.sizes)
+    return f"it is {text} times the right value" + (f": the factor {missing} is missing" if is_name else "")
 
 
 def _numbers_of_sizes(sizes: Mapping[str, float]) -> Iterator[tuple[str, float]]:

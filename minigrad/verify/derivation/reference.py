@@ -102,7 +102,28 @@ def _contributions_of(run: Run, nodes: Mapping[str, Node], consumer: str, upstre
     return {name: pulled[other] for name, other in others.items() if other in pulled}
 
 
-def diagonal_contribution(reference: Reference, consumer: str, target: str) -> Array | None:
+def contributions_through(reference: Reference, target: str, used: Sequence[str]) -> dict[str, Array]:
+    """The contributions of the values whose gradients a line uses; they need not use its target directly.
+
+    Empty if the gradient does not come through them alone.
+    """
+    run, node = reference.run, reference.run.tensors[target].node
+    nodes = {k: run.tensors[k].node for k in used}
+    terms: dict[str, Array] = {}
+    for k, upper in nodes.items():
+        if node is None or upper is None or upper is node:
+            return {}
+        stop = [node, *(other for name, other in nodes.items() if name != k and other is not None)]
+        pulled = pull(inner_nodes(run, [upper]), {upper: np.asarray(reference.gradients[k])}, stop=stop)
+        if node in pulled:
+            terms[k] = pulled[node]
+    total = sum(terms.values(), np.zeros(reference.gradients[target].shape))
+    return terms if reference.is_gradient(target, np.asarray(total), 1e-9) else {}
+
+
+def diagonal_contribution(
+    reference: Reference, consumer: str, target: str, consumers: Sequence[str] | None = None
+) -> Array | None:
     """The contribution through the diagonal of a Jacobian only: each element of the consumer to the same element.
 
     A derivation has it if it takes softmax, or a norm, for an elementwise function. None if the two have different
@@ -117,6 +138,8 @@ def diagonal_contribution(reference: Reference, consumer: str, target: str) -> A
         return None
     inner = inner_nodes(run, [node])
     stop = [other for name, other in nodes.items() if name != consumer]
+    if consumers is not None and not {*consumers} <= {*reference.contributions[target]}:  # those of a line
+        stop = [target_node, *(nodes[k] for k in consumers if k != consumer and k in nodes)]
     result = np.zeros_like(upstream)
     for index in np.ndindex(upstream.shape):
         single = np.zeros_like(upstream)

@@ -52,15 +52,26 @@ def redraw(
     return sample_at(forward, arguments, rng, cotangent)
 
 
-def draw_other_sizes(forward: Forward, rng: np.random.Generator) -> Sample | None:
-    """A sample with all inputs drawn, and with other axis sizes; None unless shapes are given by names of axes."""
-    if not all(isinstance(forward.shapes.get(k), str) for k in forward.inputs):
+def draw_other_sizes(
+    forward: Forward, rng: np.random.Generator, given: Mapping[str, Any], cotangent: Any = None
+) -> Sample | None:
+    """A sample with all inputs drawn, and with other axis sizes; None unless shapes are given by names of axes.
+
+    Constants have other values too: a factor that equals one of them by chance is no reason.
+    """
+    if not all(isinstance(forward.shapes.get(k), str) for k in forward.inputs) or set(forward.kept) & set(given):
         return None
     axes = {axis: OTHER_SIZES[size] for axis, size in forward.axes.items()}
-    try:
-        return draw_sample(forward, {}, rng, axes=axes)
-    except (ValueError, IndexError, TypeError):  # the function requires its sizes
-        return None
+    constants = {k: v for k, v in given.items() if k in forward.constants}
+    defaults = forward.arguments(constants, np.random.default_rng(0), axes)
+    floats = {k: defaults[k] for k in forward.constants if type(defaults[k]) is float}
+    others = {k: value * (0.75 if 0 < value < 1 else 1.25) for k, value in floats.items()}  # a rate stays below 1
+    for changed in (others, {}):
+        try:
+            return draw_sample(forward, constants | changed, rng, cotangent, axes)
+        except (ValueError, IndexError, TypeError, ArithmeticError):  # it requires its sizes, or its constants
+            continue
+    return None
 
 
 def sample_at(

@@ -6,6 +6,7 @@ other values the forward function may mean something else, or refuse to run.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,26 @@ def redrawn(value: Array, rng: np.random.Generator) -> Array:
         new = np.sort(np.abs(new) if np.all(value > 0) else new)
         return new if is_rising else new[::-1].copy()
     return _of_one_sign(value, new)
+
+
+_LABELS = re.compile(
+    r"^(?:y|t|targets?|labels?|y_?true|y_?onehot|one_?hot|\w*mask|\w*labels?|\w*targets?)$", re.IGNORECASE
+)
+
+
+def may_be_wanted(name: str, value: Array, is_loss: bool) -> bool:
+    """Whether somebody may want the gradient of an input: not of a mask, of one-hot rows, or of a loss's labels.
+
+    Example:
+        >>> may_be_wanted("m", np.array([1.0, 0.0, 1.0]), False), may_be_wanted("x", np.array([0.3, 1.2]), True)
+        (False, True)
+    """
+    if value.dtype.kind != "f":
+        return False
+    if value.size > 1 and np.all((value == 0) | (value == 1)) and not np.all(value == value.flat[0]):
+        return False
+    is_named = _LABELS.match(name) is not None
+    return not is_named or not (is_loss or "mask" in name.lower() or "label" in name.lower())
 
 
 def _of_one_sign(value: Array, new: Array) -> Array:

@@ -1,8 +1,8 @@
-"""The verdict on each line of a derivation: right, wrong, right only for these values, or another decomposition."""
+"""The verdict on each line of a derivation: right, wrong, or right only for these values. See also `excuses`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -97,51 +97,3 @@ def _which_values(derivation: BackwardPass, line: Line, sample: Sample, given: S
     is_constant = value.size and np.all(value == value.flat[0])
     values = f" = {value.flat[0]:g}" if is_constant else " has these values"
     return f"right only because {sample.reference.label(hiding[0])}{values}; with others it is wrong"
-
-
-def excuse_other_decompositions(
-    derivation: BackwardPass, reports: Mapping[str, LineReport], sample: Sample, rtol: float
-) -> None:
-    """Change the verdict on lines that only split the sum in another way: all inputs' gradients are right."""
-    wrong = [t for t, report in reports.items() if report.verdict == "wrong"]
-    inputs = [t for t in reports if t in sample.reference.run.inputs]
-    if not wrong or not inputs or all(t in inputs for t in wrong):
-        return
-    for t in wrong:
-        report = reports[t]
-        # A line that is wrong for a random upstream gradient, or has a wrong shape, does not split the sum.
-        if report.random_upstream is not None or report.result is None or report.result.shape != report.expected.shape:
-            return
-    chained = derivation.chained(sample)
-    if not all(reports[t].chained_ok for t in inputs):
-        return
-    if not all(t in chained and sample.reference.is_gradient(t, chained[t], rtol) for t in inputs):
-        return
-    used = _lines_used_by(derivation, inputs)
-    if not all(t in used or t in inputs for t in wrong):
-        return
-    # Another way to split the sum also changes a line that uses the gradient. If all of those are right by themselves,
-    # they give the same for the right gradient and for the wrong one: the error cancels, as a constant in x - mean(x).
-    for t in wrong:
-        if t not in inputs and not any(t in _lines_used_by(derivation, [other]) for other in wrong):
-            return
-    label = sample.reference.label
-    for t in wrong:
-        through = ", ".join(map(label, sample.reference.contributions[t]))
-        reports[t].verdict, reports[t].kind = "other decomposition", "other decomposition"
-        reports[t].reason = (
-            f"the inputs' gradients are right, but this forward function uses {label(t)} in another way "
-            f"(through {through}), so its tape splits the sum differently"
-        )
-
-
-def _lines_used_by(derivation: BackwardPass, targets: Sequence[str]) -> set[str]:
-    """The lines whose results are used, directly or indirectly, by the lines of the targets."""
-    used: set[str] = set()
-    pending = list(targets)
-    while pending:
-        for k in derivation.lines[pending.pop()].gradients:
-            if k in derivation.lines and k not in used:
-                used.add(k)
-                pending.append(k)
-    return used

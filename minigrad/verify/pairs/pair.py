@@ -237,9 +237,9 @@ def _is_cache(parameter: str, name: str) -> bool:
 
 def _unclear(pair: Pair, name: str, result: Returned, values: Mapping[str, Any]) -> str:
     return (
-        f"{pair.backward.name}: the parameter {name!r} is neither the gradient of a result of "
-        f"{pair.forward.name}, which returned {_described(result)}, nor one of its values {', '.join(values)}. Name it "
-        "after what it is: dout for the gradient of the result out, cache for what the forward function returned with it, or the value's name"
+        f"{pair.backward.name}: the parameter {name!r} is neither the gradient of a result of {pair.forward.name} (it "
+        f"returned {_described(result)}) nor one of its values {', '.join(values)}. Name it after what it is: dout for "
+        "the gradient of the result out, cache for what the forward function returned with it, or the value's name"
     )
 
 
