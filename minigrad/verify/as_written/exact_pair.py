@@ -126,9 +126,12 @@ class _Proof:
         arguments: tuple[dict[str, Any], Any, dict[int, Exact]]
         for _ in range(TRIES):
             arguments = (
-                converted(self.forward.given, self._rational),
+                {
+                    k: converted(v, Exact.of if k in self.forward.constants else self._rational)
+                    for k, v in self.forward.given.items()
+                },
                 converted(self.forward.owner, self._rational, into_objects=True),
-                {k: self._cotangent(np.shape(c)) for k, c in self.forward.cotangents.items()},
+                {k: self._cotangent(c) for k, c in self.forward.cotangents.items()},
             )  # fmt: skip
             try:
                 self._run(arguments, with_roots=True)
@@ -137,8 +140,9 @@ class _Proof:
             break
         return arguments
 
-    def _cotangent(self, shape: tuple[int, ...]) -> Exact:
-        return Exact.of(np.ones(shape)) if self.forward.call.is_unit else draw(self.rng, shape, exponents=False)
+    def _cotangent(self, cotangent: Array) -> Exact:
+        is_fixed = self.forward.call.is_unit or self.forward.are_cotangents_given
+        return Exact.of(cotangent) if is_fixed else draw(self.rng, np.shape(cotangent), exponents=False)
 
     def _rational(self, value: Array) -> Exact:
         return nearest_rationals(redrawn(value, self.rng))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -243,6 +243,8 @@ class ForwardPass:
         self.cotangents = dict(cotangents or {
             k: np.ones(shape) if self.call.is_unit else signed(rng, shape) for k, shape in shapes.items()
         })  # fmt: skip
+        self.are_cotangents_given = cotangents is not None
+        self.constants: Sequence[str] = ()  # arguments that keep their values
         self.why_differences = ""
         # By line and name, for loops of the backward function: how many assignments earlier a value was computed than
         # in the iteration of the same index.

@@ -150,6 +150,7 @@ class _Check:
             )  # fmt: skip
 
         self.first = passed(arguments, generators[0])
+        self.first.constants = self.constants
         self.second = self._redrawn(arguments, owner, passed, generators[1])
         self.other_sizes: ForwardPass | None = None
         with suppress(Exception):  # the user's function may refuse other sizes in any way

@@ -217,7 +217,7 @@ class Judge(Listener):
     def _is_part(self, event: Event) -> bool:
         """Whether a line in a loop is a contribution to a value of its name, to which the rest is added elsewhere."""
         for version in self._named(event.path):
-            if version.value.shape != event.result.shape:
+            if not version.index or version.value.shape != event.result.shape:
                 continue
             consumers = self.forward.consumers_of(version, event.result)
             if consumers:

@@ -148,7 +148,7 @@ class Derivation(BackwardPass):
             line_report.chained_ok = t in chained and first.reference.is_gradient(t, chained[t], rtol)
         excuse_other_decompositions(self, reports, (first, second), rtol)
         if exact is not False:
-            prove_lines(self, reports, first, inputs, seed, exact is True)
+            prove_lines(self, reports, first, inputs, seed, exact is True, cotangent is not None)
         wrong = [
             t
             for t, line_report in reports.items()

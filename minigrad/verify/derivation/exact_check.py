@@ -57,7 +57,7 @@ class Exactness:
 
 def prove_lines(
     derivation: BackwardPass, reports: Mapping[str, LineReport], first: Sample, inputs: Mapping[str, Any], seed: int,
-    is_asked: bool,
+    is_asked: bool, is_given: bool = False,
 ) -> None:  # fmt: skip
     """Prove or refute the lines that are right by floats, and enter the result into their reports.
 
@@ -65,15 +65,17 @@ def prove_lines(
         derivation: the lines.
         reports: the verdicts by floats.
         first: the sample of floats.
-        inputs: that are given, as for the check. Their values are drawn anew, with their structure.
+        inputs: that are given, as for the check. Their values are drawn again, with their structure.
         seed: of the random numbers.
         is_asked: whether to prove also where that is expensive.
+        is_given: whether the cotangents of the first sample are given, and hold here too.
     """
     right = [t for t, report in reports.items() if report.verdict in ("right", "other decomposition")]
     close = [t for t, report in reports.items() if report.verdict == "wrong" and report.difference < CLOSE]
     try:
         with constants(Constants(learns=True)):
             proof = _Proof(derivation, first, inputs, seed, is_asked)
+            proof.cotangents = first.reference.cotangents if is_given else None
             results = proof.results([*right, *(t for t in close if not reports[t].random_upstream)], reports)
     except (Inexact, Redraw) as error:
         results = {t: Exactness(reason=reason_of(error)) for t in right}
@@ -148,7 +150,8 @@ class _Proof:
         if size > LARGEST and not is_asked:
             raise Inexact(f"a check with {size} elements is not made without exact=True; it")
         fixed = self.forward.fixed(inputs)
-        self.given = [k for k in fixed if k in first.reference.run.inputs]
+        self.given = [k for k in fixed if k in first.reference.run.inputs and k not in self.forward.kept]
+        self.cotangents: Mapping[str, Any] | None = None  # if they are given
         # A function may draw inputs with a property that rounding to rationals spoils.
         self.is_structured = any(callable(self.forward.shapes.get(k)) for k in first.reference.run.inputs)
 
@@ -157,7 +160,7 @@ class _Proof:
         results = {t: Exactness(proven=True) for t in targets}
         for _ in range(DRAWS):
             with unknowns() as names:
-                sample = draw_exact(self.forward, self._arguments, self.rng)
+                sample = draw_exact(self.forward, self._arguments, self.rng, self.cotangents)
             chain = self._chained(sample) if any(reports[t].verdict == "other decomposition" for t in targets) else {}
             for t in targets:
                 if results[t].proven:

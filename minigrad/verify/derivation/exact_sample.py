@@ -57,13 +57,16 @@ class ExactSample:
         return total
 
 
-def draw_exact(forward: Forward, arguments: Draw, rng: np.random.Generator) -> ExactSample:
+def draw_exact(
+    forward: Forward, arguments: Draw, rng: np.random.Generator, cotangents: Mapping[str, Any] | None = None
+) -> ExactSample:
     """A sample at random rationals.
 
     Args:
         forward: the function.
         arguments: draws its arguments, as floats.
         rng: the generator.
+        cotangents: of the outputs, if they are given.
 
     Raises:
         Redraw: no inputs were found at which all comparisons are decided.
@@ -79,13 +82,17 @@ def draw_exact(forward: Forward, arguments: Draw, rng: np.random.Generator) -> E
         except Redraw:
             drawn = arguments(rng)
         else:
-            return _sample(forward, exact, run, rng)
+            return _sample(forward, exact, run, rng, cotangents)
     with opaque_roots():
-        return _sample(forward, exact, forward.run(exact), rng)
+        return _sample(forward, exact, forward.run(exact), rng, cotangents)
 
 
-def _sample(forward: Forward, exact: dict[str, Any], run: Run, rng: np.random.Generator) -> ExactSample:
+def _sample(
+    forward: Forward, exact: dict[str, Any], run: Run, rng: np.random.Generator, given: Mapping[str, Any] | None
+) -> ExactSample:
     shapes = {k: run.values[k].shape for k in run.outputs}
+    if given is not None:
+        return _evaluated(forward, exact, run, {k: Exact.of(given[k]) for k in run.outputs})
     return _evaluated(
         forward, exact, run,
         {k: Exact.of(np.ones(s)) if forward.is_unit else draw(rng, s, exponents=False) for k, s in shapes.items()},

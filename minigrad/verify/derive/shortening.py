@@ -6,7 +6,7 @@ So batch norm's backward pass comes out with its three sums, where the paths thr
 from __future__ import annotations
 
 from minigrad.verify.derive.steps import Step, Steps
-from minigrad.verify.derive.term import names_in
+from minigrad.verify.derive.term import Term, names_in
 from minigrad.verify.derive.term_operations import rebuilt
 
 LINE = 4.0  # what a line costs more than the expression in it
@@ -56,7 +56,7 @@ def _without(steps: Steps, lines: list[Step], k: str) -> list[Step] | None:
     return new
 
 
-def _terms_named(line: Step, text: str) -> list:  # type: ignore[type-arg]
+def _terms_named(line: Step, text: str) -> list[Term]:
     found = []
     pending, seen = [line.term], set()
     while pending:

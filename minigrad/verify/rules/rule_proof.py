@@ -111,7 +111,7 @@ def prove_rule(
 
     Args:
         primitive: a primitive, the function that records it, or its name.
-        *operands: of the primitive. Their values are drawn anew.
+        *operands: of the primitive. Their values are drawn again.
         definition: the same function of the operands, composed of others whose rules are right.
         **params: of the primitive.
 
