@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from minigrad.engine.primitive import value_of
 from minigrad.verify.derivation.backward_pass import BackwardPass, Line
 from minigrad.verify.derivation.derivation_report import LineReport
-from minigrad.verify.derivation.edits import Editable
+from minigrad.verify.derivation.edits import Edit, Editable
 from minigrad.verify.derivation.line_source import LineSource
 from minigrad.verify.derivation.reference import agree
 from minigrad.verify.derivation.sample import Sample
@@ -64,9 +65,19 @@ def search_edit(
             if function is None:
                 continue
             pairs = zip(values, expected, strict=True)
-            if all(is_right(source.result(function, v), e) for v, e in pairs):
-                return str(edit), source.text()
+            if not all(is_right(source.result(function, v), e) for v, e in pairs):
+                continue
+            around, repaired = _around_number(edit, source.body), source.text()
+            after = around and ast.unparse(around)
+        return f"`{ast.unparse(around)}` should be `{after}`" if around else str(edit), repaired
     return None
+
+
+def _around_number(edit: Edit, body: ast.FunctionDef) -> ast.expr | None:
+    """The expression around a number that is replaced, which alone would say little; None if it is something else."""
+    if not isinstance(edit.new, ast.Constant) or not isinstance(edit.old[0], ast.Constant):
+        return None
+    return next((n for n in ast.walk(body) if isinstance(n, ast.BinOp) and edit.new in (n.left, n.right)), None)
 
 
 def _later(derivation: BackwardPass, target: str) -> set[str]:
