@@ -8,7 +8,8 @@ import json
 import linecache
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -63,17 +64,24 @@ def import_file(file: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.parent))
-    sys.modules[file.stem], before = module, sys.modules.get(file.stem)
-    try:
+    with _importing(module, file):
         spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _importing(module: ModuleType, file: Path) -> Iterator[None]:
+    """Within the block, the module is known by its name, and other modules in the folder of its file can be imported."""
+    sys.path.insert(0, str(file.parent))
+    sys.modules[module.__name__], before = module, sys.modules.get(module.__name__)
+    try:
+        yield
     finally:
         sys.path.remove(str(file.parent))
         if before is None:
-            del sys.modules[file.stem]
+            del sys.modules[module.__name__]
         else:
-            sys.modules[file.stem] = before
-    return module
+            sys.modules[module.__name__] = before
 
 
 def load_notebook(file: Path) -> tuple[ModuleType, list[str]]:
@@ -92,20 +100,10 @@ def load_notebook(file: Path) -> tuple[ModuleType, list[str]]:
     module = ModuleType(file.stem)
     module.__file__ = str(file)
     remarks: list[str] = []
-    sys.path.insert(0, str(file.parent))
-    sys.modules[file.stem], before = module, sys.modules.get(file.stem)
-    try:
-        number = 0
-        for cell in cells:
-            if cell.get("cell_type") == "code":
-                number += 1
-                _run_cell("".join(cell["source"]), f"{file.name}, cell {number}", module, remarks)
-    finally:
-        sys.path.remove(str(file.parent))
-        if before is None:
-            del sys.modules[file.stem]
-        else:
-            sys.modules[file.stem] = before
+    sources = ["".join(cell["source"]) for cell in cells if cell.get("cell_type") == "code"]
+    with _importing(module, file):
+        for number, source in enumerate(sources, 1):
+            _run_cell(source, f"{file.name}, cell {number}", module, remarks)
     return module, remarks
 
 
