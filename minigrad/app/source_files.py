@@ -71,7 +71,7 @@ def import_file(file: Path) -> ModuleType:
 
 @contextmanager
 def _importing(module: ModuleType, file: Path) -> Iterator[None]:
-    """Within the block, the module is known by its name, and other modules in the folder of its file can be imported."""
+    """Within the block, the module is known by its name, and modules in the folder of its file can be imported."""
     sys.path.insert(0, str(file.parent))
     sys.modules[module.__name__], before = module, sys.modules.get(module.__name__)
     try:
