@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from minigrad.app.source_files import load
 
@@ -44,9 +46,19 @@ def run(
     if not inspect.isfunction(function):
         functions = [k for k, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
         raise ValueError(f"{path} has no function {name}; it has {', '.join(functions) or 'none'}")
+    shapes = _shapes_of_derivation(module, function, inputs)
     if assigned:
         function = with_assigned_names(function)
-    result = derive_from(function, (), {}, inputs, order, all_steps)
+    result = derive_from(function, (), shapes, inputs, order, all_steps)
     text = {"source": lambda: result.source, "latex": result.to_latex, "markdown": result.to_markdown}
     print(text.get(shown, lambda: str(result))())
     return True
+
+
+def _shapes_of_derivation(module: ModuleType, function: Any, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """The shapes of a derivation by hand of the same function in the file, if there is one."""
+    from minigrad.verify import Derivation
+
+    derivations = [d for d in vars(module).values() if isinstance(d, Derivation) and d.forward.function is function]
+    shapes = derivations[0].forward.shapes if derivations else {}
+    return {name: shape for name, shape in shapes.items() if name not in inputs}

@@ -155,3 +155,8 @@ def test_file_can_import_its_neighbors(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     assert cli.main(["check", str(tmp_path / "uses.py")]) == 0
+
+
+def test_derive_takes_the_shapes_of_a_derivation_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["derive", f"{RIGHT}:batch_norm"]) == 0
+    assert "dgamma = (dout * xhat).sum(axis=0)" in capsys.readouterr().out
