@@ -92,6 +92,9 @@ def test_corrected_pairs_are_right() -> None:
             assert not report.missing or pair.name == "ridge_backward" or report.missing == ["hprev"], report
 
 
+SAMPLED = {"lstm_step_backward": 7, "batchnorm_backward": 2}  # of the long ones not every mistake
+
+
 def mutated(name: str) -> Iterator[tuple[str, str]]:
     """The source with one line of a backward function spoiled, and the line after it."""
     tree = ast.parse(right_source())
@@ -122,7 +125,7 @@ def mutated(name: str) -> Iterator[tuple[str, str]]:
     ],
 )  # fmt: skip
 def test_planted_errors_are_blamed_on_their_line(name: str) -> None:
-    for k, (source, line) in enumerate(mutated(name)):
+    for k, (source, line) in enumerate(list(mutated(name))[:: SAMPLED.get(name, 1)]):
         module = load(source, f"mutated{k}")
         pair = next(p for p in pairs_in(vars(module), f"mutated{k}") if p.name == name)
         report = check_found(pair)
