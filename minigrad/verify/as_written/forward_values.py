@@ -308,6 +308,13 @@ class ForwardPass:
             }
         return self._shapes
 
+    def fit(self, version: Version, value: Any) -> int:
+        """How well an array fits as the gradient of a value: 2 if it is, 1 if only its shape is, 0 if neither is."""
+        value = value_of(value)
+        if np.shape(value) != np.shape(version.value):
+            return 0
+        return 2 if is_number(value) and self.is_gradient(version, np.asarray(value, float)) else 1
+
     def is_gradient(self, version: Version, result: Array) -> bool:
         """Whether a result is the gradient at a version."""
         return agree(result, self.gradient(version), self.rtol, 1e-11 * self.reference.scale)

@@ -254,7 +254,11 @@ class _Check:
     def _whole(self, forward: ForwardPass, outcome: Outcome) -> dict[str, bool | None]:
         """For each input, whether the gradient that the function gives is right."""
         inputs = {v.order: v.name for v in forward.inputs()}
-        given = given_gradients(self.pair, inputs, outcome.returned, outcome.return_number, outcome.owner, self.names)
+        versions = {v.order: v for v in forward.inputs()}
+        given = given_gradients(
+            self.pair, inputs, outcome.returned, outcome.return_number, outcome.owner, self.names,
+            lambda key, value: forward.fit(versions[key], value),
+        )  # fmt: skip
         whole: dict[str, bool | None] = {}
         for version in forward.inputs():
             is_zero = not np.any(np.abs(forward.gradient(version)) > 1e-11 * forward.reference.scale)

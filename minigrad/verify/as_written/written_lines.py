@@ -147,6 +147,8 @@ class Judge(Listener):
 
     def _returned_expression(self, k: int, part: Any, count: int) -> Any:
         inputs = self.forward.inputs()
+        if count == 1:  # the gradient of any of them: of the one that it fits best, the first of these
+            inputs = sorted(inputs, key=lambda version: -self.forward.fit(version, part))
         version = inputs[k] if k < len(inputs) and (count == len(inputs) or count == 1) else None
         return self._event(-1 - k, f"d{version.name}" if version else "", {}, part, True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from minigrad.engine.primitive import value_of
@@ -16,13 +16,13 @@ Array = Any
 
 def given_gradients(
     pair: Pair, inputs: Mapping[int, str], returned: Any, return_number: int, owner: Any,
-    names: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None, fits: Callable[[int, Array], int] | None = None,
 ) -> dict[int, Array]:  # fmt: skip
     """The gradients of inputs, by the key of the input.
 
     They are found by name: of a returned variable, of a key in a returned dictionary, of an attribute of the object or
     of an item in one of its dictionaries. Returned expressions without a name are the gradients of the inputs that are
-    left, in the order of the forward function's parameters.
+    left, in the order of the forward function's parameters; an only expression is that of the input that it fits best.
 
     Args:
         pair: the functions.
@@ -31,6 +31,7 @@ def given_gradients(
         return_number: by which of its return statements.
         owner: the object of a method; None of a function.
         names: by name of a gradient, the name of its value.
+        fits: how well an array fits as the gradient of the input with a key: more is better.
     """
     found: dict[int, Array] = {}
     for path, value in [] if owner is None else attributes(owner):
@@ -50,6 +51,8 @@ def given_gradients(
             unnamed.append(part)
     parameters = {p.name for p in pair.parameters}
     left = [key for key, name in inputs.items() if key not in found and name in parameters]
+    if len(parts) == len(unnamed) == 1 and fits is not None:
+        left.sort(key=lambda key: -fits(key, unnamed[0]))
     if len(unnamed) == len(left) or len(parts) == len(unnamed) == 1:
         found |= dict(zip(left, unnamed, strict=False))
     return found
