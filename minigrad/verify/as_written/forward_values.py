@@ -243,6 +243,7 @@ class ForwardPass:
         self.cotangents = dict(cotangents or {
             k: np.ones(shape) if self.call.is_unit else signed(rng, shape) for k, shape in shapes.items()
         })  # fmt: skip
+        self.last_line = 0  # of the loss, in one function that returns its gradients too
         self.are_cotangents_given = cotangents is not None
         self.constants: Sequence[str] = ()  # arguments that keep their values
         self.why_differences = ""
@@ -283,7 +284,8 @@ class ForwardPass:
 
     def has_value(self, path: str) -> bool:
         """Whether a name is that of a value of the forward function, as in `x, w = cache`."""
-        return path.rpartition(".")[2] in self.plain.by_name
+        name = path.rpartition(".")[2]
+        return name in self.plain.by_name and not (self.pair.is_one_function and self.last_line and not self.find(name))
 
     def is_value(self, result: Array) -> bool:
         """Whether a result is a value of the forward function that was computed again."""
@@ -348,7 +350,7 @@ class ForwardPass:
         return [v for v in self.plain.versions if v.line == 0]
 
     def _names(self, values: Values) -> dict[str, Any]:
-        return {**self.given, **values.by_name}
+        return dict(self.given) if self.pair.is_one_function else {**self.given, **values.by_name}
 
     def run_with(self, recorder: Recorder) -> Values:
         """A run of the forward function, with its values reported to a recorder."""
@@ -382,9 +384,14 @@ class ForwardPass:
             self.why_differences = "on Tensors the function computes other values, as it writes into shared memory"
             return None
         # What has no node does not depend on the inputs.
-        self.plain.versions = [
-            p for v, p in zip(values.versions, self.plain.versions, strict=True) if v.node is not None
-        ]
+        pairs = [(v, p) for v, p in zip(values.versions, self.plain.versions, strict=True) if v.node is not None]
+        if self.pair.is_one_function:  # the gradients in it are no values of the forward pass
+            assert values.returned is not None
+            loss = getattr(values.returned.parts[0], "node", None)
+            needed = set(ancestors([] if loss is None else [loss])[0])
+            pairs = [(v, p) for v, p in pairs if v.node in needed or v.line == 0]
+            self.last_line = max((v.line for v, _ in pairs), default=0)
+        self.plain.versions = [p for _, p in pairs]
         return self._reference({v.order: v.node for v in values.versions}, values)
 
     def _agrees(self, values: Values) -> bool:

@@ -88,7 +88,11 @@ def replay(
     judge = _Compare(written, forward, judged, gradients, convert)
     fresh = copy.deepcopy(values)
     assert fresh.returned is not None
-    arguments = forward.call.arguments(fresh.returned, {**given, **fresh.by_name}, copy.deepcopy(dict(cotangents)))
+    arguments = forward.call.arguments(
+        fresh.returned,
+        given if forward.pair.is_one_function else {**given, **fresh.by_name},
+        copy.deepcopy(dict(cotangents)),
+    )
     first = (fresh.owner,) if forward.pair.backward_has_self else ()
     judge.outcome.owner = fresh.owner
     with same_randomness(forward.state), np.errstate(all="ignore"):
@@ -168,6 +172,8 @@ class _Compare(Judge):
     def _event(self, site: int, path: str, index: dict[str, Any], value: Any, is_complete: bool) -> Any:
         value = value_of(value)
         if not is_number(value) and not (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
+            return value
+        if site >= 0 and self.written.sites[site].lines[0] <= self.forward.last_line:  # before the gradients
             return value
         order = len(self.outcome.events)
         self.outcome.events.append(Event(order, site, path, index, None))

@@ -56,7 +56,7 @@ def check_backward(
         forward: a function that returns its result, or several, and what the backward function needs; or an object with
             the methods `forward` and `backward`.
         backward: a function of the upstream gradient and of what the forward function returned with the result. None if
-            `forward` is an object.
+            `forward` is an object, or a function that returns a loss and then its gradients.
         *args: the forward function's arguments, with which it is called. Arrays of floating-point numbers are its
             inputs; their values are also drawn again, as a line may be right for the given values only.
         names: by the name of a gradient in the backward function, the name of the value: `{"dtmp1": "xc"}`.

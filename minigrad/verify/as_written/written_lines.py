@@ -156,6 +156,8 @@ class Judge(Listener):
         value = value_of(value)
         if not is_number(value) and not (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
             return value
+        if site >= 0 and self.written.sites[site].lines[0] <= self.forward.last_line:  # before the gradients
+            return value
         result = np.array(value, dtype=float)
         event = Event(len(self.outcome.events), site, path, index, result)
         self.outcome.events.append(event)
@@ -461,7 +463,9 @@ def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) ->
     for event in outcome.events[: wrong[-1].order]:
         if event.status == RIGHT:  # perhaps a step is missing: a later value of the same name is not reached
             found |= _steps_further(forward, event)
-        if event.status not in (UNKNOWN, PARTIAL):
+        site = forward.pair.backward.sites[event.site] if event.site >= 0 else None
+        is_changed = event.status == WRONG and site is not None and site.continues  # dh[h <= 0] = 0: of another value
+        if event.status not in (UNKNOWN, PARTIAL) and not is_changed:
             continue
         is_value = next(values_named_by(event.path), None) is None
         if (is_value and forward.is_value(event.result)) or (not is_value and forward.has_value(event.path)):

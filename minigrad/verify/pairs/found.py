@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from minigrad.verify.pairs.gradient_names import squeeze, values_named_by
 from minigrad.verify.pairs.pair import Pair
+from minigrad.verify.pairs.sites import path_of
 
 BACKWARD = re.compile(r"^(?P<base>.*?)_?(?:backward|backprop|bwd|grad|gradient)_?(?P<rest>.*)$", re.IGNORECASE)
+LOSSES = frozenset(("loss", "cost", "j", "l", "error", "objective", "totalloss", "dataloss", "nll", "mse"))
 FORWARD_WORDS = ("forward", "forward_pass", "fwd", "")
 
 
@@ -42,7 +48,25 @@ def pairs_in(namespace: Mapping[str, Any], module: str) -> list[Found]:
             if forward is not None:
                 make = lambda forward=forward, value=value: Pair(forward, value)
                 found.append(Found(name, make, forward.__code__.co_firstlineno, forward.__name__))
+            elif _returns_gradients(value):
+                found.append(Found(name, partial(Pair, value), value.__code__.co_firstlineno))
     return sorted(found, key=lambda f: f.line)
+
+
+def _returns_gradients(function: Any) -> bool:
+    """Whether a function returns a loss and then gradients of its parameters, as in `return loss, dW`."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    parameters = {squeeze(name) for name in inspect.signature(function).parameters}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) > 1:
+            first, *others = (path_of(part) or "" for part in node.value.elts)
+            names = {squeezed for path in others for squeezed in values_named_by(path)}
+            is_gradient = bool(names & parameters) or any(squeeze(path) in ("grads", "gradients") for path in others)
+            return is_gradient and squeeze(first) in LOSSES
+    return False
 
 
 def _defines(cls: type, method: str) -> bool:

@@ -42,24 +42,28 @@ class Pair:
 
     Args:
         forward: a function, a bound method, or an object with the methods `forward` and `backward`.
-        backward: a function or a bound method; None if `forward` is an object.
+        backward: a function or a bound method; None if `forward` is an object, or returns a loss and its gradients.
 
     Raises:
         TypeError: one of them is not a Python function whose source is available.
     """
 
     def __init__(self, forward: Any, backward: Any = None) -> None:
+        self.is_one_function = False  # which returns the loss, and then its gradients
         if backward is None:
-            if not (hasattr(forward, "forward") and hasattr(forward, "backward")):
-                raise TypeError(
-                    f"check_backward({_shown(forward)}): give a forward and a backward function, or an object with "
-                    "both methods"
-                )
             if isinstance(forward, type):
                 raise TypeError(
                     f"check_backward({forward.__name__}): give an object, {forward.__name__}(...), not the class"
                 )
-            forward, backward = forward.forward, forward.backward
+            if hasattr(forward, "forward") and hasattr(forward, "backward"):
+                forward, backward = forward.forward, forward.backward
+            elif inspect.isroutine(forward):
+                backward, self.is_one_function = forward, True
+            else:
+                raise TypeError(
+                    f"check_backward({_shown(forward)}): give a forward and a backward function, one function that "
+                    "returns a loss and its gradients, or an object with the methods forward and backward"
+                )
         self.owner = getattr(forward, "__self__", None)
         self.forward, self.backward = _written(forward, "forward", True), _written(backward, "backward")
         self.has_self = self.owner is not None and not isinstance(self.owner, type)
@@ -141,6 +145,15 @@ class BackwardCall:
         parameters = parameters[1:] if pair.backward_has_self else parameters
         parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         call = cls(pair, {}, {}, {}, [])
+        if pair.is_one_function:
+            call.values = {p.name: p.name for p in parameters}
+            call.outputs = [0]
+            if not is_number(result.parts[0]) or np.ndim(result.parts[0]):
+                raise CannotCall(
+                    f"{pair.forward.name} returned {_described(result)}; a function that is given alone must return a "
+                    "loss, which is one number, and then its gradients"
+                )
+            return call
         is_result = [is_number(part) for part in result.parts]
         call._find_by_name([p.name for p in parameters], result, values)
         call._find_the_rest(parameters, result, values)

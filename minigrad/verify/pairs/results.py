@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,6 +42,8 @@ def given_gradients(
     statement = statements[return_number] if return_number < len(statements) else Return([], (0, 0))
     unnamed: list[Any] = []
     for k, part in enumerate(parts):
+        if pair.is_one_function and k == 0:  # the loss
+            continue
         name = statement.path(k) if len(statement.parts) == len(parts) else None
         if isinstance(part, dict):
             for key, value in part.items():
@@ -48,7 +51,8 @@ def given_gradients(
         elif isinstance(part, (list, tuple)):
             unnamed += flatten(part)[0]
         elif is_number(value_of(part)) and not (name and _add(found, inputs, name, part, names or {})):
-            unnamed.append(part)
+            is_expression = not pair.is_one_function or isinstance(statement.parts[k], (ast.BinOp, ast.Call))
+            unnamed += [part] * is_expression  # one function also returns values, as hs[-1]
     parameters = {p.name for p in pair.parameters}
     left = [key for key, name in inputs.items() if key not in found and name in parameters]
     if len(parts) == len(unnamed) == 1 and fits is not None:
