@@ -315,7 +315,8 @@ class ForwardPass:
         value = value_of(value)
         if np.shape(value) != np.shape(version.value):
             return 0
-        return 2 if is_number(value) and self.is_gradient(version, np.asarray(value, float)) else 1
+        is_plain = isinstance(value, (np.ndarray, float, np.floating))  # an exact array is only looked up by its shape
+        return 2 if is_plain and is_number(value) and self.is_gradient(version, np.asarray(value, float)) else 1
 
     def is_gradient(self, version: Version, result: Array) -> bool:
         """Whether a result is the gradient at a version."""
