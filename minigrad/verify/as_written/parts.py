@@ -7,14 +7,13 @@ one part, that part is blamed.
 from __future__ import annotations
 
 import ast
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minigrad.verify.as_written.forward_values import ForwardPass, Version
+from minigrad.verify.as_written.forward_values import VERSIONS, ForwardPass, Version
 from minigrad.verify.as_written.written_lines import (
     PARTIAL,
     RIGHT,
@@ -31,8 +30,6 @@ from minigrad.verify.pairs.instrument import Written
 from minigrad.verify.pairs.sites import path_of
 
 Array = Any
-CONSUMERS = 8  # the most consumers of a value whose subsets are tried
-VERSIONS = 150  # the most values of a forward pass for which contributions are computed
 
 
 @dataclass
@@ -70,7 +67,7 @@ def parts_of(written: Written, forward: ForwardPass, outcome: Outcome) -> dict[i
     for event in outcome.events:
         if event.status == UNKNOWN and event.site >= 0 and event.order not in found:
             version = _base(forward, event)
-            consumers = None if version is None else _subset(forward, version, event.result, ())
+            consumers = None if version is None else forward.consumers_of(version, event.result)
             if version is not None and consumers:
                 found[event.order] = Part(event, version, event.result, event.result, consumers, True)
     return found
@@ -111,7 +108,7 @@ def _matched(forward: ForwardPass, total: Event, parts: Sequence[tuple[Event, Ar
     used: set[str] = set()
     unknown: list[tuple[Event, Array]] = []
     for event, result in parts:
-        consumers = _subset(forward, version, result, used)
+        consumers = forward.consumers_of(version, result, used)
         if consumers:
             used |= set(consumers)
             if event.status in (UNKNOWN, PARTIAL):
@@ -123,31 +120,15 @@ def _matched(forward: ForwardPass, total: Event, parts: Sequence[tuple[Event, Ar
         rest = sum(r for e, r in parts if e is not event)
         expected = forward.gradient(version) - rest
         left = tuple(k for k in forward.reference.contributions[version.label] if k not in used)
-        has_wrong_sign = _subset(forward, version, event.result, used)  # in the sum: the part itself is right
+        has_wrong_sign = forward.consumers_of(version, event.result, used)  # in the sum: the part itself is right
         if (
             left
             and not has_wrong_sign
             and event.status in (UNKNOWN, PARTIAL)
-            and _subset(forward, version, expected, used)
+            and forward.consumers_of(version, expected, used)
         ):
             matched.append(Part(event, version, result, expected, left, False, total.order))
     return matched
-
-
-def _subset(forward: ForwardPass, version: Version, result: Array, used: Any) -> tuple[str, ...]:
-    """The consumers whose contributions add up to a result; none if there are no such consumers."""
-    contributions: Mapping[str, Array] = {
-        k: term for k, term in forward.reference.contributions[version.label].items() if k not in used
-    }
-    if len(contributions) > CONSUMERS or not np.any(result):
-        return ()
-    scale = 1e-11 * forward.reference.scale
-    for count in range(1, len(contributions) + 1):
-        for names in itertools.combinations(contributions, count):
-            total = np.asarray(sum(contributions[k] for k in names))
-            if agree(np.asarray(result), total, forward.rtol, scale):
-                return names
-    return ()
 
 
 def _base(forward: ForwardPass, event: Event) -> Version | None:

@@ -22,7 +22,7 @@ from minigrad.tensor.tensor import Tensor
 from minigrad.verify.as_written.forward_values import ForwardPass, Recorder, TapeRecorder, Values, same_randomness
 from minigrad.verify.as_written.written_lines import RIGHT, WRONG, Event, Judge, Outcome
 from minigrad.verify.pairs.instrument import Written
-from minigrad.verify.pairs.pair import is_float_array, is_number
+from minigrad.verify.pairs.pair import is_float_array
 
 Array = Any
 Convert = Callable[[Any], Any]  # of an array of floats to another kind of array
@@ -171,9 +171,7 @@ class _Compare(Judge):
 
     def _event(self, site: int, path: str, index: dict[str, Any], value: Any, is_complete: bool) -> Any:
         value = value_of(value)
-        if not is_number(value) and not (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
-            return value
-        if site >= 0 and self.written.sites[site].lines[0] <= self.forward.last_line:  # before the gradients
+        if not self._is_event(site, value):
             return value
         order = len(self.outcome.events)
         self.outcome.events.append(Event(order, site, path, index, None))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,11 +152,14 @@ class Judge(Listener):
         version = inputs[k] if k < len(inputs) and (count == len(inputs) or count == 1) else None
         return self._event(-1 - k, f"d{version.name}" if version else "", {}, part, True)
 
+    def _is_event(self, site: int, value: Any) -> bool:
+        """Whether a value may be a gradient: numbers, and not of the loss in one function that returns both."""
+        is_early = site >= 0 and self.written.sites[site].lines[0] <= self.forward.last_line
+        return not is_early and (is_number(value) or (isinstance(value, np.ndarray) and value.dtype.kind in "iu"))
+
     def _event(self, site: int, path: str, index: dict[str, Any], value: Any, is_complete: bool) -> Any:
         value = value_of(value)
-        if not is_number(value) and not (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
-            return value
-        if site >= 0 and self.written.sites[site].lines[0] <= self.forward.last_line:  # before the gradients
+        if not self._is_event(site, value):
             return value
         result = np.array(value, dtype=float)
         event = Event(len(self.outcome.events), site, path, index, result)
@@ -514,6 +517,3 @@ def _copied(names: Mapping[str, Any]) -> dict[str, Any]:
         except Exception:  # objects of the user may refuse to be copied in any way
             copied[name] = value
     return copied
-
-
-Function = Callable[..., Any]

@@ -19,11 +19,7 @@ _PATTERNS = tuple(
 )
 _CONTAINERS = re.compile(r"^(?:d|grads?|gradients?|dparams|d_params|deltas?|param_grads?|_?grads?_)$", re.IGNORECASE)
 # Names of the upstream gradient of an only result, whatever the result is called.
-UPSTREAM = frozenset(
-    squeezed
-    for name in ("out", "y", "output", "outputs", "upstream", "top", "z", "next", "L", "loss")
-    for squeezed in (name.lower(),)
-)
+UPSTREAM = frozenset(("out", "y", "output", "outputs", "upstream", "top", "z", "next", "l", "loss"))
 _PLAIN_UPSTREAM = re.compile(
     r"^(?:d|g|grad|gradient|delta|upstream|grads?_?outputs?|output_?grads?|upstream_?(?:grad|gradient|derivative)?|dupstream|error|err)$",
     re.IGNORECASE,
